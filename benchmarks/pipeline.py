@@ -1,0 +1,257 @@
+"""How many supervisions a second go through the four stages, beside the same stages in Celery.
+
+Both sides in one run, on the same PostgreSQL and RabbitMQ, the same tables, the same rendered
+script, with an executor that does nothing: what is compared is the durable work around it.
+Figures are ratios of one run; the absolute ones belong to the machine that is named beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+
+from sqlalchemy import create_engine, func, insert, select, text
+
+from benchmarks.celery_stages import run_celery
+from benchmarks.noop import NoopTransport
+from db.types_decisions import Decision
+from db.types_monitoring import Job, JobPeriod, Simulation
+from db.types_supervision import Supervision
+from supervision import app as composition
+from supervision import logs
+from supervision.consumers import base
+from supervision.facts import Cap, Level, Mode, Policy, SitePolicy, UserPolicy
+from supervision.fsm.states import Queue
+from supervision.messages import WakeUp
+from supervision.settings import Settings
+from supervision.wire import wakeup_envelope
+
+STAGES = ("detect", "format", "dispatch", "execute")
+PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One side's figures: throughput, message-to-dispatched latencies, memory of a process."""
+
+    side: str
+    supervisions: int
+    seconds: float
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    peak_mib: float
+
+
+def settings_of(database_url: str, broker_url: str) -> Settings:
+    """A site where everything is allowed at once: no grace, caps out of reach."""
+    now = datetime.now(UTC).date()
+    wide = Cap(count=10**9, window=timedelta(milliseconds=1))
+    policy = Policy(
+        digest="benchmark",
+        grace=timedelta(0),
+        site_cap=wide,
+        simulation_cap=wide,
+        user_cap=wide,
+        incident=wide,
+        sites=(SitePolicy(name="site", centres=("C",), machines=("m",), mode=Mode.ACT),),
+        users=(UserPolicy(login="user", level=Level.AUTOMATIC, set_by="bench", set_on=now),),
+    )
+    return Settings(
+        source=None, text="", database_url=database_url, broker_url=broker_url, policy=policy
+    )
+
+
+def seed(database_url: str, count: int) -> list[tuple[str, str]]:
+    """Put `count` failed jobs, each of its own simulation, into the database; returns their ids."""
+    now = datetime.now(UTC)
+    pairs = [(str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(count)]
+    start, failed = now - timedelta(hours=2), now - timedelta(minutes=20)
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "TRUNCATE tbl_simulation, tbl_job, tbl_job_period, tbl_supervision_decision, "
+                "tbl_simulation_supervision, tbl_supervision_transition, tbl_supervision_restart "
+                "CASCADE"
+            )
+        )
+        simulations = [
+            {
+                "uid": uid, "name": f"EXP{n}", "login": "user", "centre": "C", "machine": "m",
+                "model": "M", "space": "PROD", "directory": f"/work/EXP{n}",
+                "directory_at": start, "announced_at": start, "last_start_at": start,
+            }
+            for n, (uid, _) in enumerate(pairs)
+        ]  # fmt: skip
+        jobs = [
+            {
+                "uid": job, "simulation_uid": uid, "kind": "compute", "scheduler_id": "1",
+                "directory": f"/work/EXP{n}", "first_at": start, "started_at": start,
+                "failed_at": failed, "delay_seconds": 86400, "period": 3,
+            }
+            for n, (uid, job) in enumerate(pairs)
+        ]  # fmt: skip
+        periods = [
+            {"job_uid": job, "number": 3, "simulation_uid": uid, "at": start} for uid, job in pairs
+        ]
+        decisions = [
+            {
+                "id": str(uuid.uuid4()), "job_uid": job, "simulation_uid": uid, "kind": "fatal",
+                "occurrences": 1, "first_at": failed, "last_at": failed, "arrived_at": failed,
+                "wake_at": now,
+            }
+            for uid, job in pairs
+        ]  # fmt: skip
+        for table, rows in (
+            (Simulation, simulations), (Job, jobs), (JobPeriod, periods), (Decision, decisions),
+        ):  # fmt: skip
+            for begin in range(0, count, 1000):
+                connection.execute(insert(table), rows[begin : begin + 1000])
+        connection.execute(text("ANALYZE"))
+    engine.dispose()
+    return pairs
+
+
+def stage(settings: Settings, name: str, stop: Event, peaks: dict[str, float]) -> None:
+    """One consumer in a process of its own, until `stop`; leaves its peak memory in `peaks`."""
+    logs.configure(json=True, level="error")
+    app = composition.build(settings, transport=NoopTransport())
+    threads = [
+        Thread(target=base.run, args=(consumer, app.broker, stop))
+        for consumer in composition.consumers_of(app, [name])
+    ]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join()
+    app.close()
+    peaks[name] = peak_mib()
+
+
+def peak_mib() -> float:
+    """The most memory that this process had resident; rusage would count its parent's too."""
+    status = Path("/proc/self/status").read_text()
+    line = next(each for each in status.splitlines() if each.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def run_ours(settings: Settings, count: int) -> Result:
+    """Publish the detect wake-ups of `count` failures and wait until all are executed."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        stop, peaks = manager.Event(), manager.dict()
+        workers = [
+            context.Process(target=stage, args=(settings, name, stop, peaks)) for name in STAGES
+        ]
+        for worker in workers:
+            worker.start()
+        app = composition.build(settings, transport=NoopTransport())
+        pairs = seed(settings.database_url, count)
+        Event().wait(3.0)  # the four processes have connected
+        began, at = monotonic(), datetime.now(UTC)
+        for begin in range(0, count, 500):
+            app.broker.publish(
+                [
+                    wakeup_envelope(
+                        WakeUp(queue=Queue.DETECT, simulation_uid=uid, job_uid=job),
+                        message_id=app.ids.new(),
+                        now=at,
+                    )
+                    for uid, job in pairs[begin : begin + 500]
+                ]
+            )
+        seconds = wait_until_executed(settings.database_url, count, began)
+        stop.set()
+        for worker in workers:
+            worker.join(30)
+        app.close()
+        return result(
+            "supervision", settings.database_url, (count, seconds, at), max(peaks.values())
+        )
+
+
+def wait_until_executed(database_url: str, count: int, began: float) -> float:
+    """Wait until `count` rows are executed; returns the seconds since `began`."""
+    engine = create_engine(database_url)
+    query = select(func.count()).where(Supervision.execution_status == "executed")
+    done = 0
+    while monotonic() - began < PATIENCE_SECONDS:
+        with engine.connect() as connection:
+            done = connection.scalar(query) or 0
+        if done >= count:
+            engine.dispose()
+            return monotonic() - began
+        Event().wait(0.1)
+    raise SystemExit(f"only {done} of {count} were executed in {PATIENCE_SECONDS:.0f} s")
+
+
+def result(side: str, database_url: str, run: tuple[int, float, datetime], peak: float) -> Result:
+    """Work out the figures of a run that has ended."""
+    count, seconds, at = run
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        latencies = sorted(
+            ((dispatched or at) - at).total_seconds() * 1000
+            for (dispatched,) in connection.execute(select(Supervision.dispatched_at))
+        )
+    engine.dispose()
+    return Result(
+        side=side,
+        supervisions=count,
+        seconds=round(seconds, 2),
+        per_second=round(count / seconds, 1),
+        p50_ms=round(latencies[len(latencies) // 2], 1),
+        p99_ms=round(latencies[int(len(latencies) * 0.99)], 1),
+        peak_mib=round(peak, 1),
+    )
+
+
+def machine() -> str:
+    """Say on what the figures were measured."""
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {python}"
+
+
+def main() -> int:
+    """Measure both sides and print a table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database-url", required=True, help="an empty PostgreSQL database")
+    parser.add_argument("--broker-url", required=True, help="an empty vhost of a RabbitMQ")
+    parser.add_argument("--supervisions", type=int, default=5000)
+    parser.add_argument("--celery-supervisions", type=int, default=1000, help="0: leave it out")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    arguments = parser.parse_args()
+    logs.configure(json=True, level="error")
+    settings = settings_of(arguments.database_url, arguments.broker_url)
+    composition.prepare(settings)
+    results = [run_ours(settings, arguments.supervisions)]
+    if arguments.celery_supervisions:
+        pairs = seed(settings.database_url, arguments.celery_supervisions)
+        seconds, at, peak = run_celery(settings, pairs, wait_until_executed)
+        run = (len(pairs), seconds, at)
+        results.append(result("celery", settings.database_url, run, peak))
+    print(machine())
+    for each in results:
+        print(each)
+    if len(results) > 1:
+        print(f"ratio: {results[0].per_second / results[1].per_second:.1f}")
+    if arguments.json:
+        rows = [{name: getattr(each, name) for name in each.__slots__} for each in results]
+        arguments.json.write_text(json.dumps({"machine": machine(), "results": rows}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tables, the functions that read and write them, and their migrations."""

@@ -1,0 +1,155 @@
+"""What every dao function needs: upserts on both databases, and how two accounts of a row merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from db.session import rowset
+from db.types_common import UtcDateTime
+
+Row = Mapping[str, Any]
+"""Column names to values, for one row of one table."""
+
+
+EARLIEST: Final = "earliest"
+LATEST: Final = "latest"
+FIRST: Final = "first"
+"""How a column merges: the smaller, the greater, the one that was there. Any other word is the
+name of a column: the value goes with the row in which that column is later."""
+
+FRESH: Final = {"populate_existing": True}
+"""Read what the statement returns, whatever the session believes that it knows already."""
+
+UNSYNCED: Final = {"synchronize_session": False}
+"""A statement over sets: nobody holds objects of these rows that would have to follow."""
+
+
+UIDS: Final[BindParameter[Any]] = bindparam("uids", expanding=True)
+"""The ids that a statement is about, given when it is executed: it is built once, for all sets."""
+
+NOW: Final = bindparam("now", type_=UtcDateTime())
+UNTIL: Final = bindparam("until", type_=UtcDateTime())
+MOST: Final = bindparam("most", type_=Integer())
+"""The same for times, and for how many rows."""
+
+
+def upsert(session: Session, table: type[DeclarativeBase]) -> postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, for the session's database.
+
+    Both dialects spell it alike, so the PostgreSQL type stands for the two.
+    """
+    if not is_postgresql(session):
+        return sqlite.insert(table)  # type: ignore[return-value]
+    return postgresql.insert(table)
+
+
+def insert_rows(
+    session: Session,
+    table: type[DeclarativeBase],
+    rows: Sequence[Row],
+    *,
+    rules: Mapping[str, str] | None = None,
+) -> None:
+    """Insert rows in their order, in one statement; one that is there merges by the rules.
+
+    Without rules it stays as it is. All rows have the same columns.
+    """
+    if not rows:
+        return
+    columns = table.__table__.c
+    given = rowset(session, rows, {name: columns[name].type for name in rows[0]})
+    chosen = select(*(given.c[name] for name in rows[0])).where(true())
+    statement = upsert(session, table).from_select(list(rows[0]), chosen)
+    if rules is None:
+        statement = statement.on_conflict_do_nothing()
+    else:
+        keys = [column.name for column in table.__table__.primary_key]
+        changes = merged(table, statement.excluded, rules)
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+    session.execute(statement, execution_options=UNSYNCED)
+
+
+def is_postgresql(session: Session) -> bool:
+    """Whether the session speaks to PostgreSQL."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def fold(rows: Iterable[Row], key: str, rules: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Make rows with the same key one, by the rules, and sort by key.
+
+    Locks are always taken in this order, so two writers never wait for each other in a ring.
+    Every row of the result has the key and every column that the rules name.
+    """
+    folded: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        known = folded.setdefault(row[key], {key: row[key]})
+        folded[row[key]] = {
+            key: row[key],
+            **{name: _merge(known, row, name, rule) for name, rule in rules.items()},
+        }
+    return [folded[name] for name in sorted(folded)]
+
+
+def _merge(old: Row, new: Row, name: str, rule: str) -> object:
+    mine, theirs = old.get(name), new.get(name)
+    if mine is None or theirs is None:
+        return theirs if mine is None else mine
+    if rule == FIRST:
+        return mine
+    if rule == EARLIEST:
+        return min(mine, theirs)
+    if rule == LATEST:
+        return max(mine, theirs)
+    mine_at, theirs_at = old.get(rule), new.get(rule)
+    newer = mine_at is None or (theirs_at is not None and theirs_at >= mine_at)
+    return theirs if newer else mine
+
+
+def merged(
+    table: type[DeclarativeBase],
+    given: ReadOnlyColumnCollection[str, Any],
+    rules: Mapping[str, str],
+) -> dict[str, ColumnElement[Any]]:
+    """Spell the same rules as the SET of an ON CONFLICT DO UPDATE; `given` is its `excluded`."""
+    columns = table.__table__.c
+    return {
+        name: _merged(columns[name], given[name], _guide(columns, rule), _guide(given, rule), rule)
+        for name, rule in rules.items()
+    }
+
+
+def _guide(columns: Any, rule: str) -> ColumnElement[Any] | None:  # noqa: ANN401
+    return None if rule in {FIRST, EARLIEST, LATEST} else columns[rule]
+
+
+def _merged(
+    old: ColumnElement[Any],
+    new: ColumnElement[Any],
+    old_at: ColumnElement[Any] | None,
+    new_at: ColumnElement[Any] | None,
+    rule: str,
+) -> ColumnElement[Any]:
+    if rule == FIRST:
+        return func.coalesce(old, new)
+    if rule == EARLIEST:
+        return case((or_(old.is_(None), new < old), new), else_=old)
+    if rule == LATEST or old_at is None or new_at is None:
+        return case((or_(old.is_(None), new > old), new), else_=old)
+    newer = or_(old_at.is_(None), new_at >= old_at)
+    return case((newer, func.coalesce(new, old)), else_=func.coalesce(old, new))

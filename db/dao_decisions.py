@@ -1,0 +1,291 @@
+"""Reads and writes the ledger: triggers in, verdicts, and what became of the failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    String,
+    Text,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session, undefer
+
+from db.dao_common import (
+    EARLIEST,
+    FIRST,
+    FRESH,
+    LATEST,
+    NOW,
+    UIDS,
+    UNSYNCED,
+    UNTIL,
+    Row,
+    is_postgresql,
+    merged,
+    upsert,
+)
+from db.session import rowset
+from db.types_common import UtcDateTime
+from db.types_decisions import Decision
+from db.types_supervision import Supervision
+from db.validator_dao_decisions import validate_triggers, validate_verdicts
+from db.values_decisions import READ, LedgerRow, value_of
+from supervision.facts import TriggerKind
+
+TRIGGER_RULES: Final = {
+    "first_at": EARLIEST,
+    "last_at": LATEST,
+    "arrived_at": EARLIEST,
+    "failed_not_before": FIRST,
+    "failed_not_after": FIRST,
+}
+
+VERDICT_COLUMNS: Final = [
+    "verdict",
+    "rule",
+    "sentence",
+    "facts",
+    "policy_digest",
+    "decided_at",
+    "for_want",
+    "told_at",
+    "looks",
+    "deferrals",
+    "not_before",
+    "failed_not_before",
+    "failed_not_after",
+    "cause",
+]
+
+
+def store_triggers(session: Session, rows: Sequence[Row]) -> None:
+    """Open a ledger row for each (job, kind), or count one more occurrence of it.
+
+    A new row is awake at once; one that is known keeps its verdict and its alarm.
+    """
+    folded = _fold(rows)
+    if not folded:
+        return
+    validate_triggers(folded)
+    insert = upsert(session, Decision)
+    given = insert.excluded
+    changes: dict[str, Any] = merged(Decision, given, TRIGGER_RULES)
+    changes["occurrences"] = Decision.occurrences + given.occurrences
+    changes["cause"] = case(
+        (given.first_at < Decision.first_at, func.coalesce(given.cause, Decision.cause)),
+        else_=func.coalesce(Decision.cause, given.cause),
+    )
+    session.execute(
+        insert.on_conflict_do_update(index_elements=["job_uid", "kind"], set_=changes), folded
+    )
+
+
+def _fold(rows: Sequence[Row]) -> list[Row]:
+    folded: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = (row["job_uid"], row["kind"])
+        known = folded.get(key)
+        if known is None:
+            folded[key] = row
+            continue
+        first, second = sorted((known, row), key=lambda each: each["first_at"])
+        folded[key] = {
+            **known,
+            "occurrences": known["occurrences"] + row["occurrences"],
+            "first_at": first["first_at"],
+            "last_at": max(known["last_at"], row["last_at"]),
+            "cause": first["cause"] or second["cause"],
+        }
+    return [folded[key] for key in sorted(folded)]
+
+
+def wake(session: Session, simulation_uids: Iterable[str], now: datetime) -> None:
+    """Bring forward the alarms of these simulations' decisions that have one, leased ones too."""
+    session.execute(
+        update(Decision)
+        .where(Decision.simulation_uid.in_(set(simulation_uids)), Decision.wake_at > now)
+        .values(wake_at=now, not_before=None),
+        execution_options=UNSYNCED,
+    )
+
+
+def wake_jobs(session: Session, job_uids: Iterable[str], now: datetime) -> None:
+    """Bring forward what else waits of these jobs: a stronger trigger of theirs has come."""
+    session.execute(
+        update(Decision)
+        .where(Decision.job_uid.in_(set(job_uids)), Decision.wake_at > now)
+        .values(wake_at=now, not_before=None),
+        execution_options=UNSYNCED,
+    )
+
+
+def claim(
+    session: Session, job_uids: Sequence[str], now: datetime, until: datetime
+) -> list[LedgerRow]:
+    """Claim what is awake of these jobs' ledger rows, and those whose supervision failed.
+
+    One guarded UPDATE: the lease, version + 1, claim_count + 1, and the alarm at the lease's end.
+    """
+    given = {"uids": list(job_uids), "now": now, "until": until}
+    statement = _claim(locking=is_postgresql(session))
+    found = session.execute(statement, given, execution_options=UNSYNCED)
+    return [value_of(row) for row in found]
+
+
+@cache
+def _claim(*, locking: bool) -> Any:  # noqa: ANN401
+    retrying = (
+        select(Supervision.decision_id)
+        .where(
+            Supervision.job_uid.in_(UIDS),
+            Supervision.wake_at.is_not(None),
+            or_(Supervision.not_before.is_(None), Supervision.not_before <= NOW),
+            or_(Supervision.dispatch_status == "failed", Supervision.execution_status == "failed"),
+        )
+        .scalar_subquery()
+    )
+    awake = and_(
+        Decision.wake_at.is_not(None),
+        or_(Decision.not_before.is_(None), Decision.not_before <= NOW),
+    )
+    picked = (
+        select(Decision.id)
+        .where(
+            Decision.job_uid.in_(UIDS),
+            or_(awake, Decision.id.in_(retrying)),
+            or_(Decision.lease_until.is_(None), Decision.lease_until <= NOW),
+        )
+        .order_by(Decision.id)
+    )
+    if locking:
+        picked = picked.with_for_update(skip_locked=True)
+    return (
+        update(Decision)
+        .where(Decision.id.in_(picked.scalar_subquery()))
+        .values(
+            lease_until=UNTIL,
+            wake_at=UNTIL,
+            version=Decision.version + 1,
+            claim_count=Decision.claim_count + 1,
+        )
+        .returning(*READ)
+    )
+
+
+def confirm(session: Session, rows: Sequence[Row]) -> set[str]:
+    """Write verdicts where the claim still stands; returns the ids that were written.
+
+    Rows carry id, version, claimed_wake (the alarm that the claim set), wake_at and every column
+    of VERDICT_COLUMNS. A message that came in the meantime has brought the alarm forward: the
+    earlier one stays.
+    """
+    if not rows:
+        return set()
+    validate_verdicts(rows)
+    columns = Decision.__table__.c
+    kinds = {name: columns[name].type for name in ("id", *VERDICT_COLUMNS)}
+    given = rowset(
+        session,
+        sorted(rows, key=lambda row: str(row["id"])),
+        {**kinds, "version": Integer(), "claimed_wake": UtcDateTime(), "wake_at": UtcDateTime()},
+    )
+    woken = Decision.wake_at < given.c.claimed_wake
+    values: dict[str, Any] = {name: given.c[name] for name in VERDICT_COLUMNS}
+    values["not_before"] = case((woken, None), else_=given.c.not_before)
+    statement = (
+        update(Decision)
+        .where(Decision.id == given.c.id, Decision.version == given.c.version)
+        .values(
+            **values,
+            wake_at=kept_wake(Decision.wake_at, woken, given.c.wake_at),
+            lease_until=None,
+            version=Decision.version + 1,
+            claim_count=0,
+            rewakes=0,
+        )
+        .returning(Decision.id)
+    )
+    return set(session.scalars(statement, execution_options=UNSYNCED))
+
+
+def kept_wake(
+    current: Any,  # noqa: ANN401
+    woken: ColumnElement[bool],
+    given: ColumnElement[Any],
+) -> ColumnElement[Any]:
+    """Keep an alarm that a message brought forward during the claim; none where none is wanted."""
+    return case((given.is_(None), None), (and_(woken, current < given), current), else_=given)
+
+
+def store_looks(session: Session, looks: Mapping[str, str]) -> None:
+    """Keep what was seen at the centre, by decision id; JSON."""
+    if looks:
+        given = rowset(
+            session,
+            [{"id": name, "looks": looks[name]} for name in sorted(looks)],
+            {"id": String(), "looks": Text()},
+        )
+        session.execute(
+            update(Decision).where(Decision.id == given.c.id).values(looks=given.c.looks),
+            execution_options=UNSYNCED,
+        )
+
+
+def of_jobs(session: Session, job_uids: Iterable[str]) -> Sequence[Decision]:
+    """Read the ledger rows of these jobs, facts and all, by job and first time."""
+    query = (
+        select(Decision)
+        .options(undefer(Decision.facts))
+        .where(Decision.job_uid.in_(set(job_uids)))
+        .order_by(Decision.job_uid, Decision.first_at, Decision.kind)
+    )
+    return session.scalars(query, execution_options=FRESH).all()
+
+
+def fatal_jobs(session: Session, job_uids: Iterable[str]) -> frozenset[str]:
+    """Tell which of these jobs sent a fatal message."""
+    return frozenset(session.scalars(_FATAL_JOBS, {"uids": list(set(job_uids))}))
+
+
+def of_ids(session: Session, ids: Iterable[str]) -> dict[str, LedgerRow]:
+    """Read ledger rows by id, without their facts."""
+    found = session.execute(_OF_IDS, {"uids": list(set(ids))})
+    return {row.id: value_of(row) for row in found}
+
+
+_COLUMNS: Final = Decision.__table__.c
+_FATAL_JOBS: Final = select(_COLUMNS.job_uid).where(
+    _COLUMNS.job_uid.in_(UIDS), _COLUMNS.kind == TriggerKind.FATAL.value
+)
+_OF_IDS: Final = select(*READ).where(_COLUMNS.id.in_(UIDS))
+
+
+def of_simulation(session: Session, simulation_uid: str) -> Sequence[Decision]:
+    """Read the ledger rows of a simulation, facts and all, in the order of their first times."""
+    query = (
+        select(Decision)
+        .options(undefer(Decision.facts))
+        .where(Decision.simulation_uid == simulation_uid)
+        .order_by(Decision.first_at, Decision.kind)
+    )
+    return session.scalars(query, execution_options=FRESH).all()
+
+
+def failures_of(session: Session, simulation_uids: Iterable[str]) -> Sequence[Decision]:
+    """Read the ledger rows of these simulations but for the echoes of failing commands."""
+    query = select(Decision).where(
+        Decision.simulation_uid.in_(set(simulation_uids)),
+        Decision.kind != TriggerKind.COMMAND.value,
+    )
+    return session.scalars(query, execution_options=FRESH).all()

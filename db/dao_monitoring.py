@@ -1,0 +1,297 @@
+"""Reads and writes what the monitoring messages said: simulations, jobs, periods, their alarms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Integer, String, Text, and_, case, literal, or_, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
+
+from db.dao_common import (
+    EARLIEST,
+    FIRST,
+    FRESH,
+    LATEST,
+    MOST,
+    NOW,
+    UIDS,
+    UNSYNCED,
+    Row,
+    fold,
+    insert_rows,
+    is_postgresql,
+    merged,
+    upsert,
+)
+from db.session import rowset
+from db.types_common import UtcDateTime
+from db.types_monitoring import Job, JobPeriod, Simulation
+from db.validator_dao_monitoring import validate_jobs, validate_periods, validate_simulations
+from db.values_monitoring import READ_JOB, READ_SIMULATION, job_of, simulation_of
+from supervision.facts import JobFacts, SimulationFacts
+
+SIMULATION_RULES: Final = {
+    **dict.fromkeys(
+        [
+            "name",
+            "activity",
+            "experiment",
+            "space",
+            "model",
+            "start_date",
+            "end_date",
+            "login",
+            "centre",
+            "machine",
+            "accounting_project",
+            "config_card",
+            "cores",
+        ],
+        "announced_at",
+    ),
+    "announced_at": LATEST,
+    "directory": "directory_at",
+    "directory_at": LATEST,
+    "last_start_at": LATEST,
+    "complete_at": LATEST,
+    "deleted_at": LATEST,
+    "last_seen_at": LATEST,
+    "last_ended_job_uid": "last_end_at",
+    "last_end_at": LATEST,
+}
+
+JOB_RULES: Final = {
+    **dict.fromkeys(
+        [
+            "simulation_uid",
+            "kind",
+            "task_name",
+            "task_date",
+            "task_dimension",
+            "task_component",
+            "task_file",
+            "directory",
+            "scheduler_id",
+            "delay_seconds",
+        ],
+        FIRST,
+    ),
+    "first_at": EARLIEST,
+    "started_at": EARLIEST,
+    "ended_at": LATEST,
+    "failed_at": LATEST,
+    "last_seen_at": LATEST,
+    "period": LATEST,
+}
+
+
+def store_simulations(session: Session, rows: Iterable[Row]) -> dict[str, Simulation]:
+    """Merge what is said of simulations into what is known; returns them as they are now."""
+    folded = fold(rows, "uid", SIMULATION_RULES)
+    if not folded:
+        return {}
+    validate_simulations(folded)
+    insert = upsert(session, Simulation)
+    statement = insert.on_conflict_do_update(
+        index_elements=["uid"], set_=merged(Simulation, insert.excluded, SIMULATION_RULES)
+    ).returning(Simulation)
+    found = session.scalars(statement, folded, execution_options=FRESH)
+    return {simulation.uid: simulation for simulation in found}
+
+
+def store_jobs(session: Session, rows: Iterable[Row], *, alarms: bool) -> dict[str, Job]:
+    """Merge what is said of jobs into what is known; returns them as they are now.
+
+    Rows also say when the job would be late by what they tell: `late_started_at` for one whose
+    start is told, `late_unstarted_at` for one that is merely heard of. The alarm is kept for a new
+    job, and for one whose start came only now; a fatal or an end clears it; without `alarms` none
+    is set.
+    """
+    folded = fold(rows, "uid", {**JOB_RULES, **_LATE_RULES})
+    if not folded:
+        return {}
+    validate_jobs(folded)
+    for row in folded:
+        row["late_check_at"] = _late_check(row) if alarms else None
+        del row["late_started_at"], row["late_unstarted_at"]
+    insert = upsert(session, Job)
+    given = insert.excluded
+    over = or_(
+        Job.ended_at.is_not(None),
+        Job.failed_at.is_not(None),
+        given.ended_at.is_not(None),
+        given.failed_at.is_not(None),
+    )
+    started_now = Job.started_at.is_(None) & given.started_at.is_not(None)
+    unstarted = Job.started_at.is_(None) & given.started_at.is_(None)
+    sooner = unstarted & (given.late_check_at < Job.late_check_at)
+    anew = and_(or_(started_now, sooner), literal(alarms))
+    late = case((over, None), (anew, given.late_check_at), else_=Job.late_check_at)
+    statement = insert.on_conflict_do_update(
+        index_elements=["uid"], set_={**merged(Job, given, JOB_RULES), "late_check_at": late}
+    ).returning(Job)
+    found = session.scalars(statement, folded, execution_options=FRESH)
+    return {job.uid: job for job in found}
+
+
+_LATE_RULES: Final = {"late_started_at": EARLIEST, "late_unstarted_at": EARLIEST}
+
+
+def _late_check(row: Row) -> datetime | None:
+    if row["ended_at"] is not None or row["failed_at"] is not None:
+        return None
+    late: datetime | None = row["late_started_at"] or row["late_unstarted_at"]
+    return late
+
+
+def store_periods(session: Session, rows: Iterable[Row]) -> None:
+    """Keep each period of a job once, by its first sign."""
+    unique: dict[tuple[str, int], Row] = {}
+    for row in rows:
+        key = (row["job_uid"], row["number"])
+        unique[key] = min(unique.get(key, row), row, key=lambda each: each["at"])
+    ordered = [unique[key] for key in sorted(unique)]
+    validate_periods(ordered)
+    insert_rows(session, JobPeriod, ordered, rules={"at": EARLIEST})
+
+
+def store_counts(
+    session: Session, jobs: Iterable[Job], given: dict[str, dict[str, list[str]]]
+) -> None:
+    """Count ignored messages of jobs that this transaction has just written (and so locked).
+
+    `given`: job uid -> code -> emission times as sent in UTC, sortable. A message not newer than
+    the last one counted of its code is taken for a repeat, so a second reading changes nothing.
+    """
+    rows = []
+    for job in jobs:
+        counts: dict[str, list[object]] = json.loads(job.counts or "{}")
+        for code, times in given.get(job.uid, {}).items():
+            number, last = counts.get(code, [0, ""])
+            newer = sorted(time for time in times if time > str(last))
+            if newer:
+                counts[code] = [int(str(number)) + len(newer), newer[-1]]
+        text = json.dumps(counts, sort_keys=True)
+        if counts and text != job.counts:
+            rows.append({"uid": job.uid, "counts": text})
+    _set(session, Job, {"counts": Text()}, rows)
+
+
+def store_figures(
+    session: Session, jobs: Iterable[Job], given: Mapping[str, tuple[datetime, str]]
+) -> None:
+    """Keep what the newest 7010 said, of jobs that this transaction has just written.
+
+    `given`: job uid -> time of emission, body. One that was held up takes back no later one.
+    """
+    rows = [
+        {"uid": job.uid, "figures": given[job.uid][1], "figures_at": given[job.uid][0]}
+        for job in jobs
+        if job.uid in given and (job.figures_at is None or given[job.uid][0] >= job.figures_at)
+    ]
+    _set(session, Job, {"figures": Text(), "figures_at": UtcDateTime()}, rows)
+
+
+def store_seen_periods(session: Session, rows: Sequence[Row]) -> None:
+    """Keep the period that run.card showed, for jobs whose messages told none."""
+    if rows:
+        given = rowset(session, rows, {"uid": String(), "period": Integer()})
+        session.execute(
+            update(Job)
+            .where(Job.uid == given.c.uid, Job.period.is_(None))
+            .values(period=given.c.period),
+            execution_options=UNSYNCED,
+        )
+
+
+def set_next_start_checks(session: Session, rows: Sequence[Row]) -> None:
+    """Arm or clear the alarm of the next start: rows of uid and next_start_check_at."""
+    _set(session, Simulation, {"next_start_check_at": UtcDateTime()}, rows)
+
+
+def _set(
+    session: Session,
+    table: type[Job | Simulation],
+    kinds: Mapping[str, TypeEngine[Any]],
+    rows: Sequence[Row],
+) -> None:
+    """Set these columns, by uid."""
+    if rows:
+        given = rowset(session, rows, {"uid": String(), **kinds})
+        session.execute(
+            update(table)
+            .where(table.uid == given.c.uid)
+            .values({name: given.c[name] for name in kinds}),
+            execution_options=UNSYNCED,
+        )
+
+
+def due_late_jobs(session: Session, now: datetime, limit: int) -> Sequence[str]:
+    """Jobs whose alarm is due, or that ended last where the next start is; oldest first."""
+    given = {"now": now, "most": limit}
+    found = [*session.scalars(_LATE, given), *session.scalars(_STALLED, given)]
+    return [uid for uid in found if uid is not None][:limit]
+
+
+_LATE: Final = (
+    select(Job.uid).where(Job.late_check_at <= NOW).order_by(Job.late_check_at).limit(MOST)
+)
+_STALLED: Final = (
+    select(Simulation.last_ended_job_uid)
+    .where(Simulation.next_start_check_at <= NOW, Simulation.last_ended_job_uid.is_not(None))
+    .order_by(Simulation.next_start_check_at)
+    .limit(MOST)
+)
+
+
+def take_late(session: Session, job_uids: Sequence[str], now: datetime) -> list[Job]:
+    """Take the due alarms of these jobs: locked, read, cleared. Each alarm is taken once."""
+    query = select(Job).where(Job.uid.in_(job_uids), Job.late_check_at <= now).order_by(Job.uid)
+    if is_postgresql(session):
+        query = query.with_for_update(skip_locked=True)
+    found = list(session.scalars(query, execution_options=FRESH))
+    session.execute(
+        update(Job).where(Job.uid.in_([job.uid for job in found])).values(late_check_at=None),
+        execution_options=UNSYNCED,
+    )
+    return found
+
+
+def take_stalled(session: Session, job_uids: Sequence[str], now: datetime) -> list[Simulation]:
+    """Take the due next-start alarms of the simulations in which these jobs ended last."""
+    query = (
+        select(Simulation)
+        .where(Simulation.last_ended_job_uid.in_(job_uids), Simulation.next_start_check_at <= now)
+        .order_by(Simulation.uid)
+    )
+    if is_postgresql(session):
+        query = query.with_for_update(skip_locked=True)
+    found = list(session.scalars(query, execution_options=FRESH))
+    session.execute(
+        update(Simulation)
+        .where(Simulation.uid.in_([simulation.uid for simulation in found]))
+        .values(next_start_check_at=None),
+        execution_options=UNSYNCED,
+    )
+    return found
+
+
+def jobs(session: Session, uids: Iterable[str]) -> dict[str, JobFacts]:
+    """Read jobs by uid; unknown ones are missing from the result."""
+    return {row.uid: job_of(row) for row in session.execute(_JOBS, {"uids": list(set(uids))})}
+
+
+_JOBS: Final = select(*READ_JOB).where(Job.__table__.c.uid.in_(UIDS))
+
+
+def simulations(session: Session, uids: Iterable[str]) -> dict[str, SimulationFacts]:
+    """Read simulations by uid; unknown ones are missing from the result."""
+    found = session.execute(_SIMULATIONS, {"uids": list(set(uids))})
+    return {row.uid: simulation_of(row) for row in found}
+
+
+_SIMULATIONS: Final = select(*READ_SIMULATION).where(Simulation.__table__.c.uid.in_(UIDS))

@@ -1,0 +1,278 @@
+"""Reads and writes supervisions: claimed, confirmed, woken. The history is in dao_history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Integer, String, case, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from db.dao_common import NOW, UNSYNCED, UNTIL, Row, is_postgresql, upsert
+from db.dao_decisions import kept_wake
+from db.session import rowset
+from db.types_common import UtcDateTime
+from db.types_supervision import Supervision
+from db.validator_dao_supervision import validate_changes, validate_new
+from db.values_supervision import READ, changes_of, in_states, value_of
+from supervision.facts import Supervision as Value
+from supervision.facts import Wish
+from supervision.fsm.states import UNFINISHED, State
+
+
+def insert_new(session: Session, rows: Sequence[Row]) -> set[str]:
+    """Insert supervisions; returns the ids that came to be.
+
+    A job that has a row already, or a simulation with another open one, gets none: that is no
+    error, whoever asked looks again.
+    """
+    if not rows:
+        return set()
+    validate_new(rows)
+    ordered = sorted(rows, key=lambda row: str(row["job_uid"]))
+    statement = upsert(session, Supervision).on_conflict_do_nothing().returning(Supervision.id)
+    return set(session.scalars(statement, ordered))
+
+
+def claim(
+    session: Session,
+    where: ColumnElement[bool],
+    *,
+    now: datetime,
+    until: datetime,
+    limit: int | None = None,
+) -> list[Value]:
+    """Claim rows that have an alarm, are due and free: one guarded UPDATE.
+
+    Sets the lease, version + 1, claim_count + 1, and the alarm at the lease's end, so that a row
+    whose worker dies is seen again. Oldest alarm first.
+    """
+    picked = _DUE.where(where).limit(limit)
+    if is_postgresql(session):
+        picked = picked.with_for_update(skip_locked=True)
+    return _leased(session, picked, {"now": now, "until": until})
+
+
+# Built once, not for every claim: SQLAlchemy takes about a millisecond for it.
+_FREE: Final = or_(Supervision.lease_until.is_(None), Supervision.lease_until <= NOW)
+_DUE: Final = (
+    select(Supervision.id)
+    .where(
+        Supervision.wake_at.is_not(None),
+        or_(Supervision.not_before.is_(None), Supervision.not_before <= NOW),
+        _FREE,
+    )
+    .order_by(Supervision.wake_at, Supervision.id)
+)
+_LEASE: Final = (
+    update(Supervision)
+    .values(
+        lease_until=UNTIL,
+        # What is finished gets no alarm by it: an order that dies leaves it at rest.
+        wake_at=case((Supervision.wake_at.is_(None), None), else_=UNTIL),
+        version=Supervision.version + 1,
+        claim_count=Supervision.claim_count + 1,
+    )
+    .returning(*READ)
+)
+
+
+def _leased(session: Session, picked: Any, times: Mapping[str, datetime]) -> list[Value]:  # noqa: ANN401
+    statement = _LEASE.where(Supervision.id.in_(picked.scalar_subquery()))
+    found = session.execute(statement, times, execution_options=UNSYNCED)
+    return [value_of(row) for row in found]
+
+
+def seize(
+    session: Session,
+    supervision_id: str,
+    *,
+    now: datetime,
+    until: datetime,
+    version: int | None = None,
+) -> Value | None:
+    """Claim one row whatever its alarm; None while it is leased, or where it has moved on.
+
+    `version`: what the caller knows of the row is of this version, and worth nothing for another.
+    """
+    picked = select(Supervision.id).where(Supervision.id == supervision_id, _FREE)
+    if version is not None:
+        picked = picked.where(Supervision.version == version)
+    if is_postgresql(session):  # who had to wait for the row looks at it again
+        picked = picked.with_for_update()
+    found = _leased(session, picked, {"now": now, "until": until})
+    return found[0] if found else None
+
+
+def confirm(session: Session, changes: Sequence[tuple[Value, Value]]) -> set[str]:
+    """Write what came out of claims: pairs of (as claimed, as it is now); returns ids written.
+
+    The guard: a row is written only where it still has the claimed version, and with it the
+    claimed state. claim_count goes to 0. An alarm that a message brought forward during the
+    claim stays. Scripts are written where their digest changes.
+    """
+    if not changes:
+        return set()
+    validate_changes(changes)
+    alike: dict[frozenset[str], list[Row]] = {}
+    for old, new in sorted(changes, key=lambda change: change[0].id):
+        said = _said(old, new)
+        alike.setdefault(frozenset(said), []).append({**said, **_guard(old, new)})
+    return {name for names, part in alike.items() for name in _written(session, names, part)}
+
+
+def _said(old: Value, new: Value) -> Row:
+    """Spell what is to be written: other columns keep what came during the claim, like a wish."""
+    said = changes_of(old, new)
+    if "script_sha256" in said:
+        return {**said, "script_content": new.script_content}
+    said.pop("script_content", None)
+    return said
+
+
+def _written(session: Session, changed: frozenset[str], rows: Sequence[Row]) -> Iterable[str]:
+    if "script_content" in changed and is_postgresql(session):
+        session.execute(_ROOM_FOR_SCRIPTS)
+    kinds = {name: Supervision.__table__.c[name].type for name in sorted(changed)}
+    given = rowset(session, rows, {**kinds, **_GUARD})
+    woken = Supervision.wake_at < given.c.claimed_wake
+    statement = (
+        update(Supervision)
+        .where(Supervision.id == given.c.id, Supervision.version == given.c.version)
+        .values(
+            **{name: given.c[name] for name in sorted(changed)},
+            wake_at=kept_wake(Supervision.wake_at, woken, given.c.wake_at),
+            not_before=case((woken, None), else_=given.c.not_before),
+            lease_until=None,
+            version=Supervision.version + 1,
+            claim_count=0,
+            rewakes=0,
+        )
+        .returning(Supervision.id)
+    )
+    return session.scalars(statement, execution_options=UNSYNCED)
+
+
+_ROOM_FOR_SCRIPTS: Final = text("SET LOCAL work_mem = '64MB'")
+"""A set of scripts is some megabytes; in less memory the server would write them to disk twice."""
+
+
+_GUARD: Final[dict[str, Any]] = {
+    "id": String(),
+    "version": Integer(),
+    "claimed_wake": UtcDateTime(),
+    "wake_at": UtcDateTime(),
+    "not_before": UtcDateTime(),
+}
+
+
+def _guard(old: Value, new: Value) -> dict[str, Any]:
+    return {
+        "id": old.id,
+        "version": old.version,
+        "claimed_wake": old.wake_at,
+        "wake_at": new.wake_at,
+        "not_before": new.not_before,
+    }
+
+
+def with_scripts(session: Session, rows: Sequence[Value]) -> list[Value]:
+    """Read the scripts of these rows, in their order."""
+    query = select(Supervision.id, Supervision.script_content)
+    given = query.where(Supervision.id.in_([row.id for row in rows]))
+    found = {each.id: each.script_content for each in session.execute(given)}
+    return [replace(row, script_content=found.get(row.id)) for row in rows]
+
+
+def raise_tries(session: Session, rows: Sequence[Value], now: datetime) -> dict[str, datetime]:
+    """Note that the first byte is about to leave, where the claim still stands; returns ids.
+
+    Guarded by version and lease: a worker that was presumed dead raises nothing.
+    """
+    if not rows:
+        return {}
+    claims = [{"id": row.id, "version": row.version} for row in rows]
+    given = rowset(session, claims, {"id": String(), "version": Integer()})
+    statement = (
+        update(Supervision)
+        .where(
+            Supervision.id == given.c.id,
+            Supervision.version == given.c.version,
+            Supervision.lease_until > now,
+        )
+        .values(dispatch_try_count=Supervision.dispatch_try_count + 1, acted_at=now)
+        .returning(Supervision.id, Supervision.lease_until)
+    )
+    return {found.id: found.lease_until for found in session.execute(statement)}
+
+
+def wake(session: Session, simulation_uids: Iterable[str], now: datetime) -> None:
+    """Bring forward the alarms of unfinished and watched supervisions, leased ones too."""
+    session.execute(
+        update(Supervision)
+        .where(
+            Supervision.simulation_uid.in_(set(simulation_uids)),
+            in_states((*UNFINISHED, State.EXECUTED)),
+            Supervision.wake_at > now,
+        )
+        .values(wake_at=now, not_before=None),
+        execution_options=UNSYNCED,
+    )
+
+
+def wake_put_off(session: Session, job_uids: Iterable[str], cause: str, now: datetime) -> None:
+    """Bring forward the unfinished supervisions of these jobs that this rule put off."""
+    session.execute(
+        update(Supervision)
+        .where(
+            Supervision.job_uid.in_(set(job_uids)),
+            in_states(UNFINISHED),
+            Supervision.cause == cause,
+            Supervision.wake_at > now,
+        )
+        .values(wake_at=now, not_before=None),
+        execution_options=UNSYNCED,
+    )
+
+
+def want(session: Session, supervision_id: str, wish: Wish, now: datetime) -> bool:
+    """Store a person's wish on an unfinished row and wake it; returns whether there was one."""
+    statement = (
+        update(Supervision)
+        .where(Supervision.id == supervision_id, in_states(UNFINISHED))
+        .values(wanted=json.dumps(asdict(wish)), wake_at=now, not_before=None)
+        .returning(Supervision.id)
+    )
+    return bool(session.scalars(statement, execution_options=UNSYNCED).all())
+
+
+def note_triggers(session: Session, noted: Mapping[str, str]) -> None:
+    """Keep that a stronger trigger came while a supervision was under way: id -> trigger."""
+    for supervision_id, trigger in sorted(noted.items()):
+        session.execute(
+            update(Supervision)
+            .where(Supervision.id == supervision_id)
+            .values(noted_trigger=trigger),
+            execution_options=UNSYNCED,
+        )
+
+
+def of_jobs(session: Session, job_uids: Iterable[str]) -> dict[str, Value]:
+    """Read the supervisions of these jobs, by job uid."""
+    query = select(*READ).where(Supervision.job_uid.in_(set(job_uids)))
+    return {row.job_uid: value_of(row) for row in session.execute(query)}
+
+
+def of_ids(session: Session, ids: Iterable[str]) -> dict[str, Value]:
+    """Read supervisions by id."""
+    query = select(*READ).where(Supervision.id.in_(set(ids)))
+    return {row.id: value_of(row) for row in session.execute(query)}
+
+
+def sites_of(session: Session, ids: Iterable[str]) -> dict[str, str]:
+    """Tell at which site each of these supervisions is."""
+    query = select(Supervision.id, Supervision.site).where(Supervision.id.in_(set(ids)))
+    return {found.id: found.site for found in session.execute(query)}

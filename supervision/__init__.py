@@ -1,0 +1,1 @@
+"""Supervision of climate simulations driven by libIGCM."""

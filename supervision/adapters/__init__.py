@@ -1,0 +1,1 @@
+"""The ports, implemented: brokers, transports, mail, clock and ids."""

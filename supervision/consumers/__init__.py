@@ -1,0 +1,1 @@
+"""What takes messages from queues and hands them to the engine."""

@@ -1,0 +1,12 @@
+"""internal-supervision-format: detected rows get their script."""
+
+from __future__ import annotations
+
+from supervision.consumers.base import Consumer, firing
+from supervision.fsm.engine.verbs import Engine
+from supervision.fsm.states import Event, Queue
+
+
+def consumer(engine: Engine, batch: int) -> Consumer:
+    """Fire `format` for the ids that came; nothing else is known here."""
+    return firing(engine, Queue.FORMAT, Event.FORMAT, batch)

@@ -1,0 +1,1 @@
+"""The five verbs over sets of rows, and the only transaction boundary."""

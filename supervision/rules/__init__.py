@@ -1,0 +1,1 @@
+"""The rules of the policy, a file for each thing that they look at."""

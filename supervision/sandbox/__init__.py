@@ -1,0 +1,1 @@
+"""A make-believe HPC centre, for demonstrations, tests and dry runs."""
