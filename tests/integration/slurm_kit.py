@@ -22,7 +22,6 @@ from typing import Final
 from hpc_agent import home
 from supervision.adapters.agent_protocol import derive_key
 from supervision.facts import Supervision, TriggerKind
-from supervision.fsm.engine.reading import Explained
 from supervision.fsm.states import State
 from supervision.sandbox import cards, plans, scripts
 from supervision.sandbox.plans import Plan
@@ -109,15 +108,10 @@ class SlurmWorld:
         card = cards.read_run_card(self.directory / "run.card")
         return (card.state, card.period) if card else ("", 0)
 
-    def trigger(self, uid: str, kind: TriggerKind) -> Explained | None:
-        """What the ledger says of a trigger; the last one of its kind."""
-        found = [each for each in self.world.decisions(uid) if each.kind == kind]
-        return found[-1] if found else None
-
     def sentence(self, uid: str, kind: TriggerKind) -> str:
-        """What the ledger says of a trigger, in words; empty while it says nothing."""
-        trigger = self.trigger(uid, kind)
-        return (trigger.sentence or "") if trigger else ""
+        """What the ledger says of the last trigger of a kind; empty while it says nothing."""
+        found = [each for each in self.world.decisions(uid) if each.kind == kind]
+        return (found[-1].sentence or "") if found else ""
 
     def restarted(self) -> Supervision | None:
         """The only supervision, once it is executed and its simulation beyond the failure."""
