@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event as Signal
@@ -171,6 +171,13 @@ class FakeEngine:
 
 def _engine(fake: FakeEngine) -> Engine:
     return cast("Engine", fake)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Draw no tracebacks on the terminal: it takes longer than all that is tested here."""
+    with capture_logs():
+        yield
 
 
 def _consumer(handle: Callable[[Sequence[Delivery]], Settled]) -> Consumer:
