@@ -9,6 +9,7 @@ from threading import Barrier
 from typing import Any, Final
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from db import dao_decisions, dao_history, dao_monitoring, dao_supervision
 from db.types_supervision import Supervision as Row
@@ -63,12 +64,21 @@ def _ends_well(service: Bench, attempt: int = 1) -> None:
 
 def _dies_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:  # noqa: ANN401
     """Have the next call of a dao function be a worker's last."""
+    _raises_once(monkeypatch, module, name, Died())
+
+
+def _raises_once(
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,  # noqa: ANN401
+    name: str,
+    error: BaseException,
+) -> None:
     real = getattr(module, name)
 
     def last(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         monkeypatch.setattr(module, name, real)
         assert arguments or named
-        raise Died
+        raise error
 
     monkeypatch.setattr(module, name, last)
 
@@ -133,6 +143,25 @@ def test_in_the_midst_of_the_confirm(service: Bench, monkeypatch: pytest.MonkeyP
     assert (State.FORMATTED, ["detect", "format"]) == (service.row().state, service.events())
     _ends_well(service)
     assert ["detect", "format", "dispatch", "execute"] == service.events()
+
+
+class Deadlock(Exception):
+    """What PostgreSQL says to the one of two transactions that it gives up."""
+
+    pgcode: Final = "40P01"
+
+
+def test_a_confirm_that_loses_a_deadlock_is_written_at_once(
+    service: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole transaction once more, in the same firing: no claim waits for its lease's end."""
+    row = _due(service)
+    lost = OperationalError("INSERT", {}, Deadlock())
+    _raises_once(monkeypatch, dao_history, "append", lost)
+    service.engine.fire(Event.DISPATCH, [row.id])
+    assert State.DISPATCHED is service.row().state
+    assert ["detect", "format", "dispatch"] == service.events()
+    assert 1 == len(service.agent.orders)
 
 
 def test_after_the_confirm_before_the_wake_up(service: Bench) -> None:

@@ -24,8 +24,8 @@ from supervision.facts import (
     Wish,
 )
 from supervision.fsm import machine
+from supervision.fsm.engine.confirming import confirm
 from supervision.fsm.engine.desk import EngineDesk
-from supervision.fsm.engine.firing import confirm
 from supervision.fsm.engine.gathering import gather
 from supervision.fsm.engine.opening import Case, open_supervisions
 from supervision.fsm.engine.tools import Tools
