@@ -178,9 +178,16 @@ class Faults:
     def _kill_agent(self, chance: Random) -> None:
         campus = self._campus(chance)
         runners = {who["pid"] for who in _runners(campus)}
-        for pid in processes_of(campus):
-            if pid not in runners and b"serve" in _command(pid):
-                _killed(pid)
+        agents = {
+            (pid, process.started_at(pid))
+            for pid in processes_of(campus)
+            if pid not in runners and b"serve" in _command(pid)
+        }
+        for pid, _ in agents:
+            _killed(pid)
+        # Since we looked an agent's child may have made its mark, and become a runner.
+        marks = {(who["pid"], who["process_start"]) for who in _marks(campus)}
+        self.kills += len(agents & marks)
 
     def _kill_runner(self, chance: Random, *, script: bool) -> None:
         """Kill the runner of something that is under way; waits a while for there to be one."""
@@ -241,12 +248,17 @@ _STAGES: Final = (Queue.FORMAT, Queue.DISPATCH, Queue.EXECUTION)
 
 
 def _runners(campus: Campus) -> list[dict[str, int]]:
-    """Who runs a script of this site now, by the journal's own marks."""
+    """Who runs a script of this site now."""
+    return [who for who in _marks(campus) if process.started_at(who["pid"]) == who["process_start"]]
+
+
+def _marks(campus: Campus) -> list[dict[str, int]]:
+    """Every runner that ever began at this site, by the journal's own marks."""
     found = []
     for path in (campus.home / ".supervision-agent" / "journal").glob("*/*.started"):
         with suppress(OSError, ValueError):
             who = json.loads(path.read_text())
-            if "pid" in who and process.started_at(who["pid"]) == who["process_start"]:
+            if "pid" in who:
                 found.append(who)
     return found
 

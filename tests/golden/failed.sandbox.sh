@@ -634,6 +634,21 @@ if [ -f "$our_output" ] && mv -f -- "$our_output" "$our_old_output"; then
   say "the log of the failed job is now $our_old_output"
 fi
 
+# succeeded: ours has run and left, so the other one is the next job of its own chain. A job may be
+# shorter than a scheduler is slow. Only then has run.card moved; ours leaves soon after.
+succeeded() {
+  our_waited=0
+  while [ "$(snapshot)" != "$our_ready" ]; do
+    if ! there "$our_new"; then return 0; fi
+    if [ "$our_waited" -ge 60 ]; then return 1; fi
+    pause "$our_pause"
+    ((our_waited = our_waited + our_pause))
+    if ! look; then return 1; fi
+  done
+  return 1
+}
+
+our_ready=$(snapshot)
 if ! queue_submit "$our_output" "Job_$our_name" >"$our_work/submitted" 2>&1; then
   show scheduler "$our_work/submitted"
   # the scheduler may have taken the job and lost its answer
@@ -664,6 +679,9 @@ fi
 if [ -n "$our_others" ]; then
   if [ -z "$our_new" ]; then
     end 66 "failed: more than one job is there and none is known as ours: $our_others"
+  fi
+  if succeeded; then
+    end 0 "acted: period $our_number has run already, and the next job is there: $our_others"
   fi
   if ! queue_cancel "$our_new"; then
     end 66 "failed: another job is there ($our_others) and ours cannot be cancelled: $our_new"

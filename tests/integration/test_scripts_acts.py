@@ -167,6 +167,51 @@ def test_another_job_that_appears_costs_ours(centre: FakeCentre) -> None:
     assert "cleaned+submitted+cancelled" == end.report["did"]
 
 
+def _queue(centre: FakeCentre, *jobs: str) -> str:
+    return "".join(queue_line("slurm", job, NAME, str(centre.directory)) for job in jobs)
+
+
+def _moves_on(centre: FakeCentre) -> None:
+    """Let the job that is submitted run at once: it moves run.card to a later period."""
+    failed = centre.run_card.read_text()
+    centre.put("run.card.after", centre.card("OnQueue", period="5"))
+    centre.run_card.write_text(failed)
+
+
+def test_a_job_that_is_quicker_than_its_scheduler_has_a_next_one(centre: FakeCentre) -> None:
+    """It ran, submitted the next of its chain and left before anybody looked: all is well."""
+    _moves_on(centre)
+    centre.put("queue.after", _queue(centre, "4800"))
+    end = centre.run()
+    assert (ExitCode.ACTED, "4712") == (end.exit, end.report["scheduler_id"])
+    assert ([], "cleaned+submitted") == (centre.asked("scancel"), end.report["did"])
+    assert "the next job is there: 4800" in end.words
+
+
+def test_a_job_at_its_end_may_leave_after_its_next_one_came(centre: FakeCentre) -> None:
+    """Both are there for a moment: the one that has moved run.card is given time to leave."""
+    _moves_on(centre)
+    centre.put("queue.after", _queue(centre, "4712", "4800"))
+    centre.put("queue.after.later", _queue(centre, "4800"))
+    end = centre.run()
+    assert (ExitCode.ACTED, []) == (end.exit, centre.asked("scancel"))
+
+
+def test_ours_is_cancelled_where_another_moves_run_card(centre: FakeCentre) -> None:
+    """A minute later both are there: one runs, and the other one would run over it."""
+    _moves_on(centre)
+    centre.put("queue.after", _queue(centre, "4712", "4800"))
+    end = centre.run()
+    assert (ExitCode.OTHER_JOB_APPEARED, ["scancel 4712"]) == (end.exit, centre.asked("scancel"))
+
+
+def test_ours_is_cancelled_where_only_another_can_be_seen(centre: FakeCentre) -> None:
+    """A queue that does not show ours yet: run.card has not moved, so ours has not run."""
+    centre.put("queue.after", _queue(centre, "4800"))
+    end = centre.run()
+    assert (ExitCode.OTHER_JOB_APPEARED, ["scancel 4712"]) == (end.exit, centre.asked("scancel"))
+
+
 def test_two_jobs_that_cannot_be_parted_are_cried_out(centre: FakeCentre) -> None:
     """Ours cannot be cancelled, so two copies may run: that is no decline but a failure."""
     both = [queue_line("slurm", job, NAME, str(centre.directory)) for job in ("4712", "4800")]
