@@ -168,6 +168,7 @@ def stages(settings: Settings, names: Sequence[str], stop: Flag) -> None:
 def _sweep(app: App, stop: Flag) -> None:
     while not stop.wait(_STEP_SECONDS):
         app.engine.sweep(1000)
+        app.engine.tend_incidents()
 
 
 @contextmanager

@@ -230,7 +230,7 @@ def _alarm(database: Database) -> datetime | None:
 def _settle(made: App, consumers: Sequence[base.Consumer]) -> None:
     """Do all that is due at this moment; what a verdict puts off is not."""
     while sum(_emptied(made, each) for each in consumers) or made.engine.sweep(_SET).total:
-        pass
+        made.engine.tend_incidents()
 
 
 def _emptied(made: App, consumer: base.Consumer) -> int:

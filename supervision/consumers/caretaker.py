@@ -1,4 +1,4 @@
-"""The caretaker: how credentials are, and the operator's list.
+"""The caretaker: steps of incidents, how credentials are, and the operator's list.
 
 It runs beside the sweeper and not in it: mails are slow, and alarms must not wait for them.
 """
@@ -29,21 +29,23 @@ def run(
 ) -> None:
     """Take care until `stop` is set; what cannot be done now is done at a later turn.
 
-    `settings` are asked for anew each turn.
+    Incidents are tended every second, the rest as often as `settings` say, which are asked for
+    anew each turn.
     """
     left = 0.0
     while not stop.is_set():
         beat()
+        _take_care(engine.tend_incidents)
         if left <= 0:
-            _turn(engine)
+            _take_care(engine.watch_credentials, engine.tell_daily)
             left = settings().credentials_every.total_seconds()
         stop.wait(min(left, _STEP_SECONDS))
         left -= _STEP_SECONDS
 
 
-def _turn(engine: Engine) -> None:
+def _take_care(*duties: Callable[[], object]) -> None:
     try:
-        engine.watch_credentials()
-        engine.tell_daily()
+        for duty in duties:
+            duty()
     except Transient as error:
         _LOG.warning("care.failed", problem=str(error))

@@ -5,7 +5,7 @@
 Each is a fork of this process, which has imported the service once: a process that was killed is
 back at once also on a slow machine, where importing takes seconds. FOLDER/processes.json always
 says which runs under which pid, and how each one ended so far. It ends, and all of them with it,
-when its standard input does.
+when its standard input does, and by nothing less: a terminal that hangs up ends the campaign first.
 """
 
 from __future__ import annotations
@@ -91,4 +91,6 @@ def _become(log: Path, stage: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # its processes set their own
     Init(Path(sys.argv[1]), dict(word.split("=") for word in sys.argv[2:])).serve()

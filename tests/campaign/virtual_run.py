@@ -172,7 +172,7 @@ class Run:
         if busy:
             process.consume(self.chance.choice(busy), limit=self.chance.choice((1, 5, 200)))
         elif self._due():
-            process.begin(partial(process.engine.sweep, 1000))
+            process.begin(process.see_to_alarms)
         while process.at in INSIDE:
             process.go()
         return process.at is not None

@@ -312,7 +312,7 @@ def work_through(made: App) -> None:
     """Consume every stage in this thread until nothing is left, and sweep until nothing is due."""
     consumers = app.consumers_of(made, app.STAGES)
     while sum(_emptied(made, each) for each in consumers) or made.engine.sweep(1000).total:
-        pass
+        made.engine.tend_incidents()
 
 
 def _emptied(made: App, consumer: base.Consumer) -> int:

@@ -181,7 +181,7 @@ class Explorer:
     def _begin(self, process: Process, work: Work) -> None:
         engine, broker = process.engine, self._world.broker
         deeds: dict[str, Callable[[], object]] = {
-            "sweep": lambda: engine.sweep(1000),
+            "sweep": process.see_to_alarms,
             "cancel": lambda: engine.order(Event.CANCEL, work.subject, _PERSON),
             "force": lambda: engine.order(Event.FORCE_DETECTED, work.subject, _PERSON),
             "retry": lambda: engine.retry(work.subject, _PERSON),
@@ -346,7 +346,7 @@ class Explorer:
         at = world.next_alarm()
         if at is not None and _moment(at) > world.clock.now():
             world.clock.advance(_moment(at) - world.clock.now())
-        process.begin(lambda: process.engine.sweep(1000))
+        process.begin(process.see_to_alarms)
         process.finish()
         while queues := world.busy():
             process.consume(queues[0])

@@ -133,7 +133,7 @@ class Story(RuleBasedStateMachine):
         """What waits for its time has it now, and the sweeper sees that."""
         self.world.to_next_alarm()
         process = self.world.processes[0]
-        process.begin(lambda: process.engine.sweep(1000))
+        process.begin(process.see_to_alarms)
         process.finish()
         self._drain(process)
 
@@ -176,7 +176,7 @@ class Story(RuleBasedStateMachine):
         while old.at in INSIDE:
             old.go()
         self.world.clock.advance(self.world.settings.engine.lease * 2)
-        other.begin(lambda: other.engine.sweep(1000))
+        other.begin(other.see_to_alarms)
         other.finish()
         self._drain(other)
         old.finish()

@@ -246,6 +246,7 @@ class Bench:
         """Consume and sweep until nothing is waiting and nothing is due at this moment."""
         for _ in range(_ROUNDS):
             self.drain()
+            self.engine.tend_incidents()
             if not self.engine.sweep(_LIMIT).total:
                 return
         raise AssertionError("something is due for ever")

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from supervision.adapters.memory import MemoryBroker
 from supervision.consumers import (
+    caretaker,
     detection,
     dispatching,
     execution,
@@ -129,6 +130,7 @@ class FakeEngine:
     broken: dict[str, str] = field(default_factory=dict)
     swept: list[int] = field(default_factory=list)
     cleaned: int = 0
+    cared: list[str] = field(default_factory=list)
     fails: list[SupervisionError] = field(default_factory=list)
 
     def fire(self, event: Event, ids: Sequence[str]) -> None:
@@ -163,6 +165,22 @@ class FakeEngine:
         assert retention.raw_bodies
         self.cleaned += 1
         return {"bodies": 0}
+
+    def tend_incidents(self) -> None:
+        """Note it."""
+        self._fail()
+        self.cared.append("incidents")
+
+    def watch_credentials(self) -> int:
+        """Note it."""
+        self._fail()
+        self.cared.append("credentials")
+        return 0
+
+    def tell_daily(self) -> bool:
+        """Note it."""
+        self.cared.append("daily")
+        return False
 
     def _fail(self) -> None:
         if self.fails:
@@ -475,6 +493,25 @@ def test_a_sweeper_outlives_an_outage() -> None:
     engine, stop = FakeEngine(fails=[DatabaseUnavailable("gone")] * 2), Stop(waits=3)
     sweeper.run(_engine(engine), lambda: (EngineSettings(), RetentionSettings()), stop)
     assert ([1.0] * 3, 1) == (stop.waited, engine.cleaned)
+
+
+def test_the_caretaker_tends_incidents_every_second_and_looks_at_credentials_now_and_then() -> None:
+    """Their steps are short waits; a credential's end is known days before."""
+    engine, stop = FakeEngine(), Stop(waits=5)
+    settings = EngineSettings(credentials_every=timedelta(seconds=3))
+    caretaker.run(_engine(engine), lambda: settings, stop)
+    rest = ["credentials", "daily"]
+    assert engine.cared == [
+        *("incidents", *rest, "incidents", "incidents"),
+        *("incidents", *rest, "incidents"),
+    ]
+
+
+def test_what_cannot_be_cared_for_now_keeps_nothing_else_waiting() -> None:
+    """Without a database for a moment, incidents are tended a second later."""
+    engine, stop = FakeEngine(fails=[DatabaseUnavailable("gone")]), Stop(waits=2)
+    caretaker.run(_engine(engine), EngineSettings, stop)
+    assert ["credentials", "daily", "incidents"] == engine.cared
 
 
 def test_a_buried_message_is_told_by_its_ids() -> None:

@@ -110,6 +110,11 @@ class Process:
         self._body = greenlet(lambda _: self._do(work))
         self.at = self._body.switch(None)
 
+    def see_to_alarms(self) -> None:
+        """Send wake-ups for what is due, and take incidents a step further."""
+        self.engine.sweep(1000)
+        self.engine.tend_incidents()
+
     def consume(self, queue: str, limit: int = 200) -> None:
         """Begin to work on what waits in a queue, as its consumer does."""
         consumer = self._consumers[queue]

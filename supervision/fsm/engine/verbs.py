@@ -104,10 +104,16 @@ class Engine:
             return commanding.retry(self._now, job_uid, person)
 
     def sweep(self, limit: int) -> Swept:
-        """Send the wake-ups that are due, and tend the incidents that are."""
-        swept = sweeping.sweep(self._now, limit, self._late_sent)
+        """Send the wake-ups that are due."""
+        return sweeping.sweep(self._now, limit, self._late_sent)
+
+    def tend_incidents(self) -> None:
+        """Take the incidents that are due a step further, and tell whom they concern.
+
+        Mails may take long, so whoever sweeps leaves it to another. Any number of processes may do
+        it at once.
+        """
         incidents.tend(self._now)
-        return swept
 
     def clean(self, retention: RetentionSettings) -> dict[str, int]:
         """Delete what is past its retention."""
