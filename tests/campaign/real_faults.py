@@ -119,7 +119,12 @@ class Faults:
         with self._alone("broker"):
             self._world.rabbit.kill()
             self._wait.wait(chance.uniform(*_DOWN_SECONDS))
-            self._world.rabbit.start()
+            self._start_broker()
+
+    def _start_broker(self) -> None:
+        """Start it, and do what its operator does where a queue has lost its leader for good."""
+        self._world.rabbit.start()
+        self._world.rabbit.elect()
 
     def _wipe_broker(self, _chance: Random) -> None:
         """Lose all that the broker knew; the centres then hand in again what was not recorded."""
@@ -127,7 +132,7 @@ class Faults:
             self._world.rabbit.kill()
             published = self._world.mailbox.forget()
             shutil.rmtree(self._world.rabbit.session.folder / "rabbitmq" / "mnesia")
-            self._world.rabbit.start()
+            self._start_broker()
             self.wiped += 1
             self.again += self._world.mailbox.again(self._unrecorded(published))
 

@@ -32,6 +32,10 @@ class RabbitHandle:
                 self.session, ports=self.server.ports, epmd_keeper=self.server.epmd_keeper
             )
 
+    def elect(self) -> str:
+        """Have queues without a leader elect one, as an operator does; see `Rabbit.elect`."""
+        return self.server.elect(self.session.folder)
+
     def close(self) -> None:
         """End it for good."""
         self.kill()

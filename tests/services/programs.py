@@ -21,6 +21,7 @@ PACKAGES: Final = {
     "pypy3": "pypy3",
     "python3": "python3",
     "rabbitmq-server": "rabbitmq-server",
+    "rabbitmqctl": "rabbitmq-server",
     "sbatch": "slurm-client",
     "scancel": "slurm-client",
     "scontrol": "slurm-client",
@@ -40,6 +41,7 @@ _HOMES: Final[dict[str, str]] = {
     "postgres": "/usr/lib/postgresql",
     # What Debian has on the PATH is a wrapper that changes to another account.
     "rabbitmq-server": "/usr/lib/rabbitmq",
+    "rabbitmqctl": "/usr/lib/rabbitmq",
 }
 """Where Debian keeps programs that are not on the PATH, or are there only as a wrapper."""
 
