@@ -22,6 +22,7 @@ from typing import Final, NoReturn
 import psycopg2
 from pika.exceptions import AMQPError
 
+from tests.campaign import real_settings
 from tests.campaign.real_audit import Evidence, Findings, judge
 from tests.campaign.real_evidence import Witness
 from tests.campaign.real_faults import Faults
@@ -91,7 +92,7 @@ def run(world: World, seed: int, count: int) -> Result:
         feed.close()  # what restarted jobs still tell would be on its way while we judge
         _NOW.wait(_CALM_SECONDS)  # whoever would do it twice gets the time to do so
         _settle(witness, world, monotonic() + SETTLED_SECONDS)
-        evidence = _evidence(witness)
+        evidence = _watched_to_the_end(witness)
         return _result(
             seed=seed,
             injected=injected,
@@ -134,10 +135,18 @@ def _wait_for_the_slow(feed: Feed, faults: Faults, most: int) -> None:
 def _settle(witness: Witness, world: World, deadline: float) -> float | None:
     """Wait until nothing is open; tells when that was, None when it was not in time."""
     while monotonic() < deadline:
-        if world.mailbox.waiting == 0 and judge(_evidence(witness)).clean:
+        if world.mailbox.waiting == 0 and judge(_evidence(witness)).at_rest:
             return monotonic()
         _NOW.wait(_LOOK_SECONDS)
     return None
+
+
+def _watched_to_the_end(witness: Witness) -> Evidence:
+    """Wait for what is watched: a script may have been killed before it submitted, for one."""
+    deadline = monotonic() + real_settings.watch_seconds()
+    while judge(evidence := _evidence(witness)).parked and monotonic() < deadline:
+        _NOW.wait(_LOOK_SECONDS)
+    return evidence
 
 
 def _evidence(witness: Witness) -> Evidence:

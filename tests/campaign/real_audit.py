@@ -75,9 +75,13 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What is wrong, a sentence each; all empty when nothing is. `given_up` counts by cause."""
+    """What is wrong, a sentence each; all empty when nothing is. `given_up` counts by cause.
+
+    `parked` are those of the lost whose row is watched and will ring: not lost until it has.
+    """
 
     lost: tuple[str, ...] = ()
+    parked: tuple[str, ...] = ()
     twice: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
     given_up: Counter[str] = field(default_factory=Counter)
@@ -87,11 +91,17 @@ class Findings:
         """Whether there is nothing to complain of."""
         return not (self.lost or self.twice or self.stuck)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether everything is finished, or parked with an alarm."""
+        return not (set(self.lost) - set(self.parked) or self.twice or self.stuck)
+
 
 def judge(evidence: Evidence) -> Findings:
     """Hold what happened against what had to happen."""
     return Findings(
         lost=tuple(_lost(evidence)),
+        parked=tuple(text for text, row in _missing(evidence) if _is_watched(row)),
         twice=tuple(_twice(evidence)),
         stuck=tuple(_stuck(evidence)),
         given_up=Counter(row.cause or "?" for row in evidence.rows if _gave_up(row)),
@@ -102,7 +112,6 @@ def _lost(evidence: Evidence) -> Iterator[str]:
     yield from (f"fact {uid} was confirmed and is in no table" for uid in evidence.unrecorded)
     yield from (f"buried, and no poison: {text}" for text in evidence.buried)
     yield from (f"poison that was confirmed and is in no grave: {text}" for text in evidence.spared)
-    rows = {row.job_uid: row for row in evidence.rows}
     given_up = sum(map(_gave_up, evidence.rows))
     if given_up > evidence.kills:
         yield f"{given_up} restarts were given up, and only {evidence.kills} runners killed"
@@ -110,15 +119,26 @@ def _lost(evidence: Evidence) -> Iterator[str]:
     for each in evidence.expected:
         if each.triggered and each.job_uid not in decided:
             yield f"{each.name}: its failure is not in the ledger"
+    yield from (text for text, _ in _missing(evidence))
+
+
+def _missing(evidence: Evidence) -> Iterator[tuple[str, Row | None]]:
+    """Restarts that the centres have not seen, of which nobody was told."""
+    rows = {row.job_uid: row for row in evidence.rows}
+    for each in evidence.expected:
         seen = evidence.restarts.get(each.name, 0)
         row = rows.get(each.job_uid)
         if seen < each.restarts and not (_told_of(row) or _is_stuck(row)):
-            yield f"{each.name}: not restarted, and nobody was told: {row}"
+            yield f"{each.name}: not restarted, and nobody was told: {row}", row
 
 
 def _told_of(row: Row | None) -> bool:
     """Whether a person was told to go on where nobody else may: the other way to end well."""
     return row is not None and _gave_up(row) and row.told and row.cause in MAY_GIVE_UP
+
+
+def _is_watched(row: Row | None) -> bool:
+    return row is not None and row.state == "executed" and row.alarm_seconds is not None
 
 
 def _is_stuck(row: Row | None) -> bool:

@@ -81,6 +81,16 @@ def lease_seconds() -> float:
     return EngineSettings().lease.total_seconds() / WORK_FACTOR
 
 
+def watch_seconds() -> float:
+    """How long it takes at most here until a new job that is not there is known to be gone.
+
+    It is looked for twice after its time; then another attempt is made.
+    """
+    known = EngineSettings()
+    patience = known.watch_gone_after / WORK_FACTOR + 2 * known.watch_cap / FACTOR
+    return patience.total_seconds() + 60
+
+
 def text(folder: Path, sites: list[tuple[Campus, Door | None]]) -> str:
     """Spell the settings file; mails go into the Maildir `mails` of the folder."""
     parts = [

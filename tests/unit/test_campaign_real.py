@@ -61,6 +61,14 @@ def test_a_restart_that_a_person_was_told_to_make_is_not_lost() -> None:
     assert (True, Counter(lost=1)) == (findings.clean, findings.given_up)
 
 
+def test_what_is_watched_is_parked_until_its_alarm_has_rung() -> None:
+    """It is at rest within its minute, and lost all the same if it ends like that."""
+    waits = judge(replace(WELL, restarts={}))
+    assert (True, False, 1) == (waits.at_rest, waits.clean, len(waits.parked))
+    forgotten = judge(replace(WELL, restarts={}, rows=(replace(ROW, alarm_seconds=None),)))
+    assert (False, ()) == (forgotten.at_rest, forgotten.parked)
+
+
 @pytest.mark.parametrize(
     "evidence",
     [
