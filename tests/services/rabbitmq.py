@@ -32,7 +32,7 @@ log.file.level = warning
 _ELECTION: Final = """
   [element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list(),
    amqqueue:get_type(Q) =:= rabbit_quorum_queue, P <- [amqqueue:get_pid(Q)],
-   element(1, sys:get_state(element(1, P))) =:= follower, ok =:= ra:trigger_election(P)].
+   (catch element(1, sys:get_state(element(1, P)))) =:= follower, ok =:= ra:trigger_election(P)].
 """
 
 
