@@ -144,8 +144,11 @@ def _settle(witness: Witness, world: World, deadline: float) -> float | None:
 def _watched_to_the_end(witness: Witness) -> Evidence:
     """Wait for what is watched: a script may have been killed before it submitted, for one."""
     deadline = monotonic() + real_settings.watch_seconds()
-    while judge(evidence := _evidence(witness)).parked and monotonic() < deadline:
+    evidence = _evidence(witness)
+    waits = bool(judge(evidence).parked)
+    while waits and not judge(evidence).clean and monotonic() < deadline:
         _NOW.wait(_LOOK_SECONDS)
+        evidence = _evidence(witness)
     return evidence
 
 
