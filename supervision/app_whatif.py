@@ -229,8 +229,14 @@ def _alarm(database: Database) -> datetime | None:
 
 def _settle(made: App, consumers: Sequence[base.Consumer]) -> None:
     """Do all that is due at this moment; what a verdict puts off is not."""
-    while sum(_emptied(made, each) for each in consumers) or made.engine.sweep(_SET).total:
-        made.engine.tend_incidents()
+    while sum(_emptied(made, each) for each in consumers) or _woken(made):
+        pass
+
+
+def _woken(made: App) -> int:
+    """Tend what incidents are due, also where nothing else is; then send what is due, and count."""
+    made.engine.tend_incidents()
+    return made.engine.sweep(_SET).total
 
 
 def _emptied(made: App, consumer: base.Consumer) -> int:

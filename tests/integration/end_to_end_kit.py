@@ -311,8 +311,14 @@ def dead_letters(url: str) -> list[tuple[str, str, bytes]]:
 def work_through(made: App) -> None:
     """Consume every stage in this thread until nothing is left, and sweep until nothing is due."""
     consumers = app.consumers_of(made, app.STAGES)
-    while sum(_emptied(made, each) for each in consumers) or made.engine.sweep(1000).total:
-        made.engine.tend_incidents()
+    while sum(_emptied(made, each) for each in consumers) or _woken(made):
+        pass
+
+
+def _woken(made: App) -> int:
+    """Tend what incidents are due, also where nothing else is; then send what is due, and count."""
+    made.engine.tend_incidents()
+    return made.engine.sweep(1000).total
 
 
 def _emptied(made: App, consumer: base.Consumer) -> int:
