@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
 
+from supervision import app_whatif
+from supervision.fsm.engine.sweeping import Swept
+from supervision.fsm.engine.verbs import Engine
 from tests.integration.cli_kit import (
     JOB,
     LOGIN,
@@ -140,3 +144,11 @@ def test_a_bad_policy_is_bad_use(desk: Desk, tmp_path: Path) -> None:
     said = desk.give("whatif", "--policy", bad)
     assert (2, "") == (said.code, said.out)
     assert "mode" in said.err
+
+
+def test_an_incident_that_is_due_alone_is_tended() -> None:
+    """Nothing waits in a queue and no row is due: its next step is taken all the same."""
+    engine = Mock(spec=Engine)
+    engine.sweep.return_value = Swept(supervisions=0, decisions=0, late_jobs=0)
+    app_whatif._settle(Mock(engine=engine), [])  # noqa: SLF001 - one turn of a rehearsal
+    engine.tend_incidents.assert_called_once_with()
