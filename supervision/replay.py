@@ -22,6 +22,9 @@ from supervision.facts import DecisionFacts, Look, Policy
 
 T = TypeVar("T")
 
+UNREPLAYED: Final = frozenset({"raced", "crash-loop"})
+"""Rules of the engine, not of the policy: no facts give them again."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:

@@ -10,7 +10,7 @@ from supervision.cli.common import short, utc
 from supervision.facts import DecisionFacts, JobFacts, Look, SimulationFacts, Supervision, Verdict
 from supervision.fsm.engine.reading import Explained, Step
 from supervision.fsm.states import STATES
-from supervision.replay import load_question
+from supervision.replay import UNREPLAYED, load_question
 
 _WIDTH: Final = 96
 _VERDICTS: Final = {
@@ -66,6 +66,8 @@ def _outcome(each: Explained) -> list[str]:
 
 
 def _replay(each: Explained) -> list[str]:
+    if each.rule in UNREPLAYED:
+        return ["  There is nothing to replay: the service said this, not the rules."]
     if each.replays is None:
         return ["  There is nothing to replay: its facts or its policy are not kept."]
     if not each.replays:

@@ -77,7 +77,8 @@ class Evidence:
 class Findings:
     """What is wrong, a sentence each; all empty when nothing is. `given_up` counts by cause.
 
-    `parked` are those of the lost whose row is watched and will ring: not lost until it has.
+    `parked` are those of the lost whose alarm will ring: a row that is watched, or a decision that
+    comes up again. Not lost until it has.
     """
 
     lost: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ def judge(evidence: Evidence) -> Findings:
     """Hold what happened against what had to happen."""
     return Findings(
         lost=tuple(_lost(evidence)),
-        parked=tuple(text for text, row in _missing(evidence) if _is_watched(row)),
+        parked=tuple(_parked(evidence)),
         twice=tuple(_twice(evidence)),
         stuck=tuple(_stuck(evidence)),
         given_up=Counter(row.cause or "?" for row in evidence.rows if _gave_up(row)),
@@ -119,17 +120,24 @@ def _lost(evidence: Evidence) -> Iterator[str]:
     for each in evidence.expected:
         if each.triggered and each.job_uid not in decided:
             yield f"{each.name}: its failure is not in the ledger"
-    yield from (text for text, _ in _missing(evidence))
+    yield from (text for text, *_ in _missing(evidence))
 
 
-def _missing(evidence: Evidence) -> Iterator[tuple[str, Row | None]]:
+def _parked(evidence: Evidence) -> Iterator[str]:
+    waiting = {each.job_uid for each in evidence.ledger if each.alarm_seconds is not None}
+    for text, job_uid, row in _missing(evidence):
+        if job_uid in waiting if row is None else _is_watched(row):
+            yield text
+
+
+def _missing(evidence: Evidence) -> Iterator[tuple[str, str, Row | None]]:
     """Restarts that the centres have not seen, of which nobody was told."""
     rows = {row.job_uid: row for row in evidence.rows}
     for each in evidence.expected:
         seen = evidence.restarts.get(each.name, 0)
         row = rows.get(each.job_uid)
         if seen < each.restarts and not (_told_of(row) or _is_stuck(row)):
-            yield f"{each.name}: not restarted, and nobody was told: {row}", row
+            yield f"{each.name}: not restarted, and nobody was told: {row}", each.job_uid, row
 
 
 def _told_of(row: Row | None) -> bool:
@@ -137,8 +145,8 @@ def _told_of(row: Row | None) -> bool:
     return row is not None and _gave_up(row) and row.told and row.cause in MAY_GIVE_UP
 
 
-def _is_watched(row: Row | None) -> bool:
-    return row is not None and row.state == "executed" and row.alarm_seconds is not None
+def _is_watched(row: Row) -> bool:
+    return row.state == "executed" and row.alarm_seconds is not None
 
 
 def _is_stuck(row: Row | None) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from db.types_supervision import Supervision as Row
 from supervision.facts import AnswerKind, ExitCode, Key, Mail
+from supervision.fsm.engine.reading import Why
 from supervision.fsm.states import Event, State
 from tests.factories import JOB, NOW, OTHER_JOB
 from tests.unit.engine_kit import (
@@ -179,7 +180,7 @@ def test_a_row_that_kills_its_workers_fails_and_is_told(service: Bench) -> None:
 
 
 def test_a_decision_that_kills_its_workers_is_refused_and_told(service: Bench) -> None:
-    """The ledger has no trap either: the operator hears of it."""
+    """The ledger has no trap either: the operator hears of it; a day later it is tried again."""
     service.feed(*failing_chain(period=1))
     service.notifier.fail_with(Died(), times=5)  # type: ignore[arg-type]
     for _ in range(5):
@@ -188,8 +189,14 @@ def test_a_decision_that_kills_its_workers_is_refused_and_told(service: Bench) -
         service.clock.advance(LEASE)
     service.settle()
     decision = service.ledger()["fatal"]
-    assert ("refuse", "crash-loop", None) == (decision.verdict, decision.rule, decision.wake_at)
+    assert ("refuse", "crash-loop") == (decision.verdict, decision.rule)
+    assert service.clock.now() + DAY == decision.wake_at
     assert [(OPERATOR, "unanswered")] == service.mails()
+    [told] = service.engine.read(Why(job_uid=JOB))
+    assert None is told.replays  # the rules were not asked, so they cannot be held to it
+    service.clock.advance(DAY)
+    service.settle()
+    assert "first-period" == service.ledger()["fatal"].rule
 
 
 def test_a_decision_is_made_by_one_worker(service: Bench) -> None:

@@ -69,6 +69,13 @@ def test_what_is_watched_is_parked_until_its_alarm_has_rung() -> None:
     assert (False, ()) == (forgotten.at_rest, forgotten.parked)
 
 
+def test_a_decision_that_comes_up_again_is_parked_until_then() -> None:
+    """A centre that nobody could see, or claims that broke off: the ledger's own alarm stands."""
+    refused = replace(LEDGER, verdict="refuse", alarm_seconds=60.0)
+    waits = judge(replace(WELL, restarts={}, rows=(), ledger=(refused,)))
+    assert (True, False, 1) == (waits.at_rest, waits.clean, len(waits.parked))
+
+
 @pytest.mark.parametrize(
     "evidence",
     [

@@ -13,7 +13,7 @@ from supervision import policy as rules
 from supervision.facts import DecisionFacts, Level, Place, Policy, Verdict, VerdictKind
 from supervision.fsm.engine.letters import Addresses, mails_of_verdict
 from supervision.fsm.engine.tools import Tools
-from supervision.replay import load_policy, load_question
+from supervision.replay import UNREPLAYED, load_policy, load_question
 
 LISTED: Final = 1000
 """So many changes are kept one by one; all are counted."""
@@ -23,8 +23,6 @@ RESTART: Final = "restart"
 SCRIPT: Final = "script-by-mail"
 ASK: Final = "ask"
 _HELP: Final = {Level.NOTHING: "observe", Level.MAIL: SCRIPT, Level.AUTOMATIC: RESTART}
-_UNREPLAYED: Final = {"raced", "crash-loop"}
-"""Rules of the engine, not of the policy: no facts give them again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +142,7 @@ class Compare:
                 self._judge(row, policies.get(row.policy_digest or ""), tools.addresses)
 
     def _judge(self, row: Any, then: Policy | None, addresses: Addresses) -> None:  # noqa: ANN401
-        if row.facts is None or then is None or row.rule in _UNREPLAYED:
+        if row.facts is None or then is None or row.rule in UNREPLAYED:
             self.into.unread += 1
             return
         question = load_question(row.facts)

@@ -75,12 +75,26 @@ def _claim(tools: Tools, job_uids: Sequence[str]) -> tuple[EngineDesk, list[Case
 
 def _case(row: LedgerRow, facts: DecisionFacts, desk: EngineDesk, now: datetime) -> Case:
     if row.claim_count > desk.settings.crash_loop_above:
-        sentence = f"deciding about job {row.job_uid} broke off {row.claim_count - 1} times."
-        crashed = Verdict(
-            kind=VerdictKind.REFUSE, rule="crash-loop", sentence=sentence, tell_operator=True
-        )
+        crashed = _crashed(row, until=now + desk.policy.look_again)
         return Case(row=row, facts=facts, verdict=crashed, at=now)
     return Case(row=row, facts=facts, verdict=rules.decide(facts, desk.policy, now), at=now)
+
+
+def _crashed(row: LedgerRow, *, until: datetime) -> Verdict:
+    """Leave it for a day: what broke off the work may be over by then; six tries a day hurt nobody.
+
+    Not for good: a database that goes away at the wrong moments breaks off claims like poison does,
+    and nobody else would think of this job again.
+    """
+    tries = row.claim_count - 1
+    sentence = f"deciding about job {row.job_uid} broke off {tries} times in a row."
+    return Verdict(
+        kind=VerdictKind.REFUSE,
+        rule="crash-loop",
+        sentence=sentence,
+        wake_at=until,
+        tell_operator=True,
+    )
 
 
 def _by_site(desk: EngineDesk, cases: Sequence[Case]) -> dict[str, list[Case]]:

@@ -26,7 +26,7 @@ from supervision.facts import Hold, Policy, ScriptFacts, Supervision, Verdict
 from supervision.fsm.engine.desk import EngineDesk
 from supervision.fsm.engine.tools import Tools
 from supervision.fsm.states import State
-from supervision.replay import load_policy, load_question
+from supervision.replay import UNREPLAYED, load_policy, load_question
 
 _MANY = 8
 
@@ -170,7 +170,7 @@ class Why:
 
 def _explained(row: Decision, policies: dict[str, Policy], current: Policy) -> Explained:
     again = today = None
-    if row.facts is not None and row.rule != "raced":
+    if row.facts is not None and row.rule not in UNREPLAYED:
         question = load_question(row.facts)
         then = policies.get(row.policy_digest or "")
         again = rules.decide(question.facts, then, question.now) if then else None
