@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from threading import Event
-from time import monotonic
 from typing import Any
 
 from celery import Celery
@@ -150,7 +149,7 @@ def execute(supervision_id: str) -> None:
 def run_celery(
     settings: Settings,
     pairs: Sequence[tuple[str, str]],
-    wait: Callable[[str, int, float], float],
+    wait: Callable[[str, int, datetime], float],
 ) -> tuple[float, datetime, float]:
     """Run the stages with two workers; returns seconds, the moment of publishing, peak MiB."""
     environment = {
@@ -166,10 +165,10 @@ def run_celery(
         Event().wait(6.0)  # the workers have connected
         publisher = Celery("stages", broker=settings.broker_url)
         publisher.conf.task_default_queue = "celery-stages"
-        began, at = monotonic(), datetime.now(UTC)
+        at = datetime.now(UTC)
         for simulation_uid, job_uid in pairs:
             publisher.send_task("detect", (simulation_uid, job_uid))
-        seconds = wait(settings.database_url, len(pairs), began)
+        seconds = wait(settings.database_url, len(pairs), at)
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(60)

@@ -11,7 +11,7 @@ from sqlalchemy import Integer, String, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.dao_common import FRESH, MOST, NOW, UNSYNCED, Row, is_postgresql
-from db.session import rowset
+from db.sets import rowset
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
 from db.types_supervision import Supervision

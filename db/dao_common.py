@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Integer,
     bindparam,
@@ -20,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from db.session import rowset
+from db.sets import rowset
 from db.types_common import UtcDateTime
 
 Row = Mapping[str, Any]
@@ -40,13 +39,10 @@ UNSYNCED: Final = {"synchronize_session": False}
 """A statement over sets: nobody holds objects of these rows that would have to follow."""
 
 
-UIDS: Final[BindParameter[Any]] = bindparam("uids", expanding=True)
-"""The ids that a statement is about, given when it is executed: it is built once, for all sets."""
-
 NOW: Final = bindparam("now", type_=UtcDateTime())
 UNTIL: Final = bindparam("until", type_=UtcDateTime())
 MOST: Final = bindparam("most", type_=Integer())
-"""The same for times, and for how many rows."""
+"""Times, and how many rows, given when a statement is executed; its ids are `sets.UIDS`."""
 
 
 def upsert(session: Session, table: type[DeclarativeBase]) -> postgresql.Insert:
@@ -70,19 +66,28 @@ def insert_rows(
 
     Without rules it stays as it is. All rows have the same columns.
     """
-    if not rows:
-        return
+    if rows:
+        statement = insertion(session, table, rows, rules=rules)
+        session.execute(statement, execution_options=UNSYNCED)
+
+
+def insertion(
+    session: Session,
+    table: type[DeclarativeBase],
+    rows: Sequence[Row],
+    *,
+    rules: Mapping[str, str] | None = None,
+) -> postgresql.Insert:
+    """Make the statement of `insert_rows`; there must be a row."""
     columns = table.__table__.c
     given = rowset(session, rows, {name: columns[name].type for name in rows[0]})
     chosen = select(*(given.c[name] for name in rows[0])).where(true())
     statement = upsert(session, table).from_select(list(rows[0]), chosen)
     if rules is None:
-        statement = statement.on_conflict_do_nothing()
-    else:
-        keys = [column.name for column in table.__table__.primary_key]
-        changes = merged(table, statement.excluded, rules)
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
-    session.execute(statement, execution_options=UNSYNCED)
+        return statement.on_conflict_do_nothing()
+    keys = [column.name for column in table.__table__.primary_key]
+    changes = merged(table, statement.excluded, rules)
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
 def is_postgresql(session: Session) -> bool:

@@ -27,7 +27,6 @@ from db.dao_common import (
     FRESH,
     LATEST,
     NOW,
-    UIDS,
     UNSYNCED,
     UNTIL,
     Row,
@@ -35,7 +34,7 @@ from db.dao_common import (
     merged,
     upsert,
 )
-from db.session import rowset
+from db.sets import among, rowset
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
 from db.types_supervision import Supervision
@@ -114,7 +113,7 @@ def wake(session: Session, simulation_uids: Iterable[str], now: datetime) -> Non
     """Bring forward the alarms of these simulations' decisions that have one, leased ones too."""
     session.execute(
         update(Decision)
-        .where(Decision.simulation_uid.in_(set(simulation_uids)), Decision.wake_at > now)
+        .where(among(Decision.simulation_uid, simulation_uids), Decision.wake_at > now)
         .values(wake_at=now, not_before=None),
         execution_options=UNSYNCED,
     )
@@ -124,7 +123,7 @@ def wake_jobs(session: Session, job_uids: Iterable[str], now: datetime) -> None:
     """Bring forward what else waits of these jobs: a stronger trigger of theirs has come."""
     session.execute(
         update(Decision)
-        .where(Decision.job_uid.in_(set(job_uids)), Decision.wake_at > now)
+        .where(among(Decision.job_uid, job_uids), Decision.wake_at > now)
         .values(wake_at=now, not_before=None),
         execution_options=UNSYNCED,
     )
@@ -148,7 +147,7 @@ def _claim(*, locking: bool) -> Any:  # noqa: ANN401
     retrying = (
         select(Supervision.decision_id)
         .where(
-            Supervision.job_uid.in_(UIDS),
+            among(Supervision.job_uid),
             Supervision.wake_at.is_not(None),
             or_(Supervision.not_before.is_(None), Supervision.not_before <= NOW),
             or_(Supervision.dispatch_status == "failed", Supervision.execution_status == "failed"),
@@ -162,7 +161,7 @@ def _claim(*, locking: bool) -> Any:  # noqa: ANN401
     picked = (
         select(Decision.id)
         .where(
-            Decision.job_uid.in_(UIDS),
+            among(Decision.job_uid),
             or_(awake, Decision.id.in_(retrying)),
             or_(Decision.lease_until.is_(None), Decision.lease_until <= NOW),
         )
@@ -247,7 +246,7 @@ def of_jobs(session: Session, job_uids: Iterable[str]) -> Sequence[Decision]:
     query = (
         select(Decision)
         .options(undefer(Decision.facts))
-        .where(Decision.job_uid.in_(set(job_uids)))
+        .where(among(Decision.job_uid, job_uids))
         .order_by(Decision.job_uid, Decision.first_at, Decision.kind)
     )
     return session.scalars(query, execution_options=FRESH).all()
@@ -255,20 +254,20 @@ def of_jobs(session: Session, job_uids: Iterable[str]) -> Sequence[Decision]:
 
 def fatal_jobs(session: Session, job_uids: Iterable[str]) -> frozenset[str]:
     """Tell which of these jobs sent a fatal message."""
-    return frozenset(session.scalars(_FATAL_JOBS, {"uids": list(set(job_uids))}))
+    return frozenset(session.scalars(_FATAL_JOBS, {"uids": list(job_uids)}))
 
 
 def of_ids(session: Session, ids: Iterable[str]) -> dict[str, LedgerRow]:
     """Read ledger rows by id, without their facts."""
-    found = session.execute(_OF_IDS, {"uids": list(set(ids))})
+    found = session.execute(_OF_IDS, {"uids": list(ids)})
     return {row.id: value_of(row) for row in found}
 
 
 _COLUMNS: Final = Decision.__table__.c
 _FATAL_JOBS: Final = select(_COLUMNS.job_uid).where(
-    _COLUMNS.job_uid.in_(UIDS), _COLUMNS.kind == TriggerKind.FATAL.value
+    among(_COLUMNS.job_uid), _COLUMNS.kind == TriggerKind.FATAL.value
 )
-_OF_IDS: Final = select(*READ).where(_COLUMNS.id.in_(UIDS))
+_OF_IDS: Final = select(*READ).where(among(_COLUMNS.id))
 
 
 def of_simulation(session: Session, simulation_uid: str) -> Sequence[Decision]:
@@ -285,7 +284,7 @@ def of_simulation(session: Session, simulation_uid: str) -> Sequence[Decision]:
 def failures_of(session: Session, simulation_uids: Iterable[str]) -> Sequence[Decision]:
     """Read the ledger rows of these simulations but for the echoes of failing commands."""
     query = select(Decision).where(
-        Decision.simulation_uid.in_(set(simulation_uids)),
+        among(Decision.simulation_uid, simulation_uids),
         Decision.kind != TriggerKind.COMMAND.value,
     )
     return session.scalars(query, execution_options=FRESH).all()

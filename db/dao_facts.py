@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import CompoundSelect, Select, and_, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from db.dao_common import UIDS
+from db.sets import among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
 from db.types_monitoring import Job, JobPeriod, Simulation
@@ -70,7 +70,7 @@ class FailedJob:
 def later_jobs(session: Session, uids: Iterable[str]) -> dict[str, list[LaterJob]]:
     """Find, for each job uid, the jobs of its simulation that started or ended after its start."""
     found: dict[str, list[LaterJob]] = {}
-    for row in session.execute(_later_jobs(), {"uids": list(set(uids))}):
+    for row in session.execute(_later_jobs(), {"uids": list(uids)}):
         later = LaterJob(
             uid=row.uid,
             kind=JobKind(row.kind),
@@ -93,11 +93,11 @@ def _later_jobs() -> Select[Any]:
         other.c.kind.is_not(None),
         or_(other.c.started_at > began, other.c.ended_at > began),
     )
-    read = (other.c.uid, other.c.kind, other.c.started_at, other.c.ended_at, *READ_TASK)
+    read = (other.c.uid, other.c.kind, other.c.started_at, other.c.ended_at)
     return (
-        select(mine.c.uid.label("mine"), *read)
-        .join(other, later)
-        .where(mine.c.uid.in_(UIDS))
+        select(*READ_TASK, mine.c.uid.label("mine"), *read)
+        .join_from(mine, other, later)
+        .where(among(mine.c.uid))
         .order_by(other.c.started_at, other.c.uid)
     )
 
@@ -105,7 +105,7 @@ def _later_jobs() -> Select[Any]:
 def replacements(session: Session, uids: Iterable[str]) -> dict[str, list[OtherSimulation]]:
     """Find, for each simulation, later 0000s of the same centre, machine, login and name."""
     found: dict[str, list[OtherSimulation]] = {}
-    rows = session.execute(_replacements(), {"uids": list(set(uids))})
+    rows = session.execute(_replacements(), {"uids": list(uids)})
     for mine, uid, announced_at, directory in rows:
         later = OtherSimulation(uid=uid, announced_at=announced_at, directory=directory)
         found.setdefault(mine, []).append(later)
@@ -120,7 +120,7 @@ def _replacements() -> Select[Any]:
     return (
         select(mine.c.uid, other.c.uid, other.c.announced_at, other.c.directory)
         .join(other, later)
-        .where(mine.c.uid.in_(UIDS))
+        .where(among(mine.c.uid))
         .order_by(other.c.announced_at)
     )
 
@@ -132,7 +132,7 @@ def failures(session: Session, uids: Iterable[str]) -> dict[str, list[FailedJob]
     not failed.
     """
     found: dict[str, list[FailedJob]] = {}
-    for row in session.execute(_failures(), {"uids": list(set(uids))}):
+    for row in session.execute(_failures(), {"uids": list(uids)}):
         failure = JobFailure(job_uid=row.uid, at=row.at, period=row.period)
         failed = FailedJob(failure=failure, kind=kind_of(row), task=task_of(row))
         found.setdefault(row.simulation_uid, []).append(failed)
@@ -144,7 +144,7 @@ def _failures() -> Select[Any]:
     dead = (
         select(_DECISION.c.job_uid, _DECISION.c.failed_not_after.label("at"))
         .where(
-            _DECISION.c.simulation_uid.in_(UIDS),
+            among(_DECISION.c.simulation_uid),
             _DECISION.c.kind == TriggerKind.LATE.value,
             _DECISION.c.failed_not_after.is_not(None),
         )
@@ -153,10 +153,10 @@ def _failures() -> Select[Any]:
     job = _JOB.c
     at = func.coalesce(job.failed_at, dead.c.at)
     return (
-        select(job.simulation_uid, job.uid, job.kind, job.period, at.label("at"), *READ_TASK)
+        select(*READ_TASK, job.simulation_uid, job.uid, job.kind, job.period, at.label("at"))
         .outerjoin_from(_JOB, dead, dead.c.job_uid == job.uid)
         .where(
-            job.simulation_uid.in_(UIDS),
+            among(job.simulation_uid),
             at.is_not(None),
             or_(job.failed_at.is_not(None), job.ended_at.is_(None)),
         )
@@ -167,7 +167,7 @@ def _failures() -> Select[Any]:
 def gone_jobs(session: Session, uids: Iterable[str]) -> dict[str, list[JobFailure]]:
     """Find the restarts of these simulations whose new job never came to be."""
     found: dict[str, list[JobFailure]] = {}
-    for row in session.execute(_gone_jobs(), {"uids": list(set(uids))}):
+    for row in session.execute(_gone_jobs(), {"uids": list(uids)}):
         name = f"{row.supervision_id}/{row.attempt}"
         found.setdefault(row.simulation_uid, []).append(JobFailure(job_uid=name, at=row.at))
     return found
@@ -180,7 +180,7 @@ def _gone_jobs() -> Select[Any]:
         select(row.simulation_uid, step.supervision_id, step.attempt, step.at)
         .join_from(_SUPERVISION, _TRANSITION, step.supervision_id == row.id)
         .where(
-            row.simulation_uid.in_(UIDS),
+            among(row.simulation_uid),
             row.kind == JobKind.COMPUTE.value,
             step.cause == FailureCause.NEW_JOB_GONE.value,
         )
@@ -191,7 +191,7 @@ def _gone_jobs() -> Select[Any]:
 def progress(session: Session, uids: Iterable[str]) -> dict[str, datetime]:
     """Tell when these simulations last moved on: an 1100, a new highest period, a person's act."""
     found: dict[str, datetime] = {}
-    for uid, at in session.execute(_progress(), {"uids": list(set(uids))}):
+    for uid, at in session.execute(_progress(), {"uids": list(uids)}):
         found[uid] = max(found.get(uid, at), at)
     return found
 
@@ -201,7 +201,7 @@ def _progress() -> CompoundSelect[Any]:
     period, row, step = _PERIOD.c, _SUPERVISION.c, _TRANSITION.c
     highest = (
         select(period.simulation_uid, func.max(period.number).label("number"))
-        .where(period.simulation_uid.in_(UIDS))
+        .where(among(period.simulation_uid))
         .group_by(period.simulation_uid)
         .subquery()
     )
@@ -214,13 +214,13 @@ def _progress() -> CompoundSelect[Any]:
         .group_by(period.simulation_uid)
     )
     ends = select(_SIMULATION.c.uid, _SIMULATION.c.last_end_at).where(
-        _SIMULATION.c.uid.in_(UIDS), _SIMULATION.c.last_end_at.is_not(None)
+        among(_SIMULATION.c.uid), _SIMULATION.c.last_end_at.is_not(None)
     )
     acts = (
         select(row.simulation_uid, func.max(step.at, type_=UtcDateTime()))
         .join_from(_SUPERVISION, _TRANSITION, step.supervision_id == row.id)
         .where(
-            row.simulation_uid.in_(UIDS),
+            among(row.simulation_uid),
             step.by_person.is_(True),
             step.event.in_(PERSONS_EVENTS),
         )
@@ -231,7 +231,7 @@ def _progress() -> CompoundSelect[Any]:
 
 def open_work(session: Session, uids: Iterable[str]) -> Sequence[Any]:
     """Read the unfinished supervisions of these simulations: id, job, simulation, kind, level."""
-    return session.execute(_open_work(), {"uids": list(set(uids))}).all()
+    return session.execute(_open_work(), {"uids": list(uids)}).all()
 
 
 @cache
@@ -239,7 +239,7 @@ def _open_work() -> Select[Any]:
     row = _SUPERVISION.c
     return (
         select(row.id, row.job_uid, row.simulation_uid, row.kind, row.level)
-        .where(row.simulation_uid.in_(UIDS), in_states(UNFINISHED))
+        .where(among(row.simulation_uid), in_states(UNFINISHED))
         .order_by(row.created_at)
     )
 
@@ -252,7 +252,7 @@ def is_busy(row: Any) -> bool:  # noqa: ANN401
 def restarted_periods(session: Session, uids: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
     """Read which periods supervisions of these simulations restarted: (job uid, period)."""
     found: dict[str, list[tuple[str, int]]] = {}
-    for uid, job_uid, period in session.execute(_restarted_periods(), {"uids": list(set(uids))}):
+    for uid, job_uid, period in session.execute(_restarted_periods(), {"uids": list(uids)}):
         found.setdefault(uid, []).append((job_uid, period))
     return found
 
@@ -263,7 +263,7 @@ def _restarted_periods() -> Select[Any]:
     return (
         select(row.simulation_uid, row.job_uid, row.period)
         .where(
-            row.simulation_uid.in_(UIDS),
+            among(row.simulation_uid),
             row.kind == JobKind.COMPUTE.value,
             row.period.is_not(None),
             row.executed_at.is_not(None),  # one that failed before it acted restarted none

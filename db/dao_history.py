@@ -10,7 +10,7 @@ from sqlalchemy import Integer, String, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from db.dao_common import UNSYNCED, Row, insert_rows
-from db.session import rowset
+from db.sets import among, rowset
 from db.types_supervision import Restart, Transition
 from db.validator_common import check_filled, check_text, check_uid
 from supervision.facts import AttemptFailure, FailureCause, Key
@@ -34,14 +34,14 @@ def append(session: Session, rows: Sequence[Row]) -> None:
 
 def of_supervisions(session: Session, ids: Iterable[str]) -> Sequence[Transition]:
     """Read the history of these supervisions, in the order in which it was written."""
-    query = select(Transition).where(Transition.supervision_id.in_(set(ids)))
+    query = select(Transition).where(among(Transition.supervision_id, ids))
     return session.scalars(query.order_by(Transition.id)).all()
 
 
 def failures(session: Session, ids: Iterable[str]) -> dict[str, tuple[AttemptFailure, ...]]:
     """Read the failed attempts of these supervisions since a person last began one."""
     query = select(Transition).where(
-        Transition.supervision_id.in_(set(ids)), Transition.event.in_((*FAILED, *BEGUN))
+        among(Transition.supervision_id, ids), Transition.event.in_((*FAILED, *BEGUN))
     )
     found: dict[str, list[AttemptFailure]] = {}
     for row in session.scalars(query.order_by(Transition.id)):
@@ -88,5 +88,5 @@ def take_off_restarts(session: Session, keys: Sequence[Key]) -> None:
 
 def restarts_at(session: Session, sites: Iterable[str], since: datetime) -> Sequence[Restart]:
     """Read the restarts at these sites since then, oldest first."""
-    query = select(Restart).where(Restart.site.in_(set(sites)), Restart.at > since)
+    query = select(Restart).where(among(Restart.site, sites), Restart.at > since)
     return session.scalars(query.order_by(Restart.at)).all()

@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, Select, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from db.dao_common import FRESH, NOW, UNSYNCED, Row, insert_rows, is_postgresql, upsert
+from db.sets import among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
 from db.types_incidents import Incident, IncidentJob, IncidentReader
@@ -97,8 +98,8 @@ def open_one(session: Session, row: Row) -> bool:
 def admitted(session: Session, incidents: Iterable[str], job_uids: Iterable[str]) -> set[str]:
     """Tell which of these jobs may go, in these incidents."""
     query = select(IncidentJob.job_uid).where(
-        IncidentJob.incident_id.in_(set(incidents)),
-        IncidentJob.job_uid.in_(set(job_uids)),
+        among(IncidentJob.incident_id, incidents),
+        among(IncidentJob.job_uid, job_uids),
         IncidentJob.admitted_at.is_not(None),
     )
     return set(session.scalars(query))

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.dao_common import UNSYNCED, Row, upsert
+from db.sets import among
 from db.types_messages import Message
 from db.validator_dao_messages import validate_messages
 
@@ -31,7 +32,7 @@ def store(session: Session, rows: Sequence[Row]) -> set[str]:
         return new
     again = session.scalars(
         update(Message)
-        .where(Message.uid.in_(known), Message.processing_error.is_not(None))
+        .where(among(Message.uid, known), Message.processing_error.is_not(None))
         .values(processing_error=None)
         .returning(Message.uid),
         execution_options=UNSYNCED,

@@ -18,7 +18,6 @@ from db.dao_common import (
     LATEST,
     MOST,
     NOW,
-    UIDS,
     UNSYNCED,
     Row,
     fold,
@@ -27,7 +26,7 @@ from db.dao_common import (
     merged,
     upsert,
 )
-from db.session import rowset
+from db.sets import among, rowset
 from db.types_common import UtcDateTime
 from db.types_monitoring import Job, JobPeriod, Simulation
 from db.validator_dao_monitoring import validate_jobs, validate_periods, validate_simulations
@@ -250,12 +249,12 @@ _STALLED: Final = (
 
 def take_late(session: Session, job_uids: Sequence[str], now: datetime) -> list[Job]:
     """Take the due alarms of these jobs: locked, read, cleared. Each alarm is taken once."""
-    query = select(Job).where(Job.uid.in_(job_uids), Job.late_check_at <= now).order_by(Job.uid)
+    query = select(Job).where(among(Job.uid, job_uids), Job.late_check_at <= now).order_by(Job.uid)
     if is_postgresql(session):
         query = query.with_for_update(skip_locked=True)
     found = list(session.scalars(query, execution_options=FRESH))
     session.execute(
-        update(Job).where(Job.uid.in_([job.uid for job in found])).values(late_check_at=None),
+        update(Job).where(among(Job.uid, [job.uid for job in found])).values(late_check_at=None),
         execution_options=UNSYNCED,
     )
     return found
@@ -265,7 +264,9 @@ def take_stalled(session: Session, job_uids: Sequence[str], now: datetime) -> li
     """Take the due next-start alarms of the simulations in which these jobs ended last."""
     query = (
         select(Simulation)
-        .where(Simulation.last_ended_job_uid.in_(job_uids), Simulation.next_start_check_at <= now)
+        .where(
+            among(Simulation.last_ended_job_uid, job_uids), Simulation.next_start_check_at <= now
+        )
         .order_by(Simulation.uid)
     )
     if is_postgresql(session):
@@ -273,7 +274,7 @@ def take_stalled(session: Session, job_uids: Sequence[str], now: datetime) -> li
     found = list(session.scalars(query, execution_options=FRESH))
     session.execute(
         update(Simulation)
-        .where(Simulation.uid.in_([simulation.uid for simulation in found]))
+        .where(among(Simulation.uid, [simulation.uid for simulation in found]))
         .values(next_start_check_at=None),
         execution_options=UNSYNCED,
     )
@@ -282,16 +283,16 @@ def take_stalled(session: Session, job_uids: Sequence[str], now: datetime) -> li
 
 def jobs(session: Session, uids: Iterable[str]) -> dict[str, JobFacts]:
     """Read jobs by uid; unknown ones are missing from the result."""
-    return {row.uid: job_of(row) for row in session.execute(_JOBS, {"uids": list(set(uids))})}
+    return {row.uid: job_of(row) for row in session.execute(_JOBS, {"uids": list(uids)})}
 
 
-_JOBS: Final = select(*READ_JOB).where(Job.__table__.c.uid.in_(UIDS))
+_JOBS: Final = select(*READ_JOB).where(among(Job.__table__.c.uid))
 
 
 def simulations(session: Session, uids: Iterable[str]) -> dict[str, SimulationFacts]:
     """Read simulations by uid; unknown ones are missing from the result."""
-    found = session.execute(_SIMULATIONS, {"uids": list(set(uids))})
+    found = session.execute(_SIMULATIONS, {"uids": list(uids)})
     return {row.uid: simulation_of(row) for row in found}
 
 
-_SIMULATIONS: Final = select(*READ_SIMULATION).where(Simulation.__table__.c.uid.in_(UIDS))
+_SIMULATIONS: Final = select(*READ_SIMULATION).where(among(Simulation.__table__.c.uid))

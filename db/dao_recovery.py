@@ -6,12 +6,14 @@ Worked out anew from the facts each time, so the order in which messages come do
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import and_, case, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Update, and_, case, exists, func, or_, select, update
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from db.dao_common import UNSYNCED, is_postgresql
+from db.sets import among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
 from db.types_monitoring import Job, JobPeriod, Simulation
@@ -27,9 +29,9 @@ def lock(session: Session, simulation_uids: Iterable[str]) -> None:
     Who writes supervisions and ledger rows in one transaction has the supervisions first: two that
     went in opposite directions would deadlock, and one would lose what it has done.
     """
-    wanted = set(simulation_uids)
-    if wanted and is_postgresql(session):
-        query = select(Supervision.id).where(Supervision.simulation_uid.in_(wanted))
+    uids = list(simulation_uids)
+    if uids and is_postgresql(session):
+        query = select(Supervision.id).where(among(Supervision.simulation_uid, uids))
         session.execute(query.order_by(Supervision.id).with_for_update())
 
 
@@ -42,37 +44,40 @@ def note(session: Session, simulation_uids: Iterable[str]) -> None:
     Recovered: the first 1001 beyond the failed period, the first good end of a job that started
     after the failure, or the 0100 after it. Idempotent.
     """
-    wanted = set(simulation_uids)
-    if not wanted:
-        return
+    uids = list(simulation_uids)
+    if uids:
+        for statement in _noting():
+            session.execute(statement, {"uids": uids}, execution_options=UNSYNCED)
+
+
+@cache
+def _noting() -> tuple[Update, ...]:
+    """What fills the columns, in order; rows that say it already are left as they are."""
     open_rows = and_(
-        Decision.simulation_uid.in_(wanted),
+        among(Decision.simulation_uid),
         Decision.kind.in_(_CHAIN),
         or_(Decision.recovered_at.is_(None), Decision.restarted_by.is_distinct_from("us")),
     )
-    session.execute(
-        update(Decision)
-        .where(open_rows)
-        .values(restarted_at=_restarted_at(), recovered_at=_recovered_at()),
-        execution_options=UNSYNCED,
-    )
-    session.execute(
-        update(Decision)
-        .where(open_rows, Decision.restarted_at.is_not(None))
-        .values(restarted_by=case((_by_us(), "us"), else_="hand")),
-        execution_options=UNSYNCED,
-    )
+    times = {"restarted_at": _restarted_at(), "recovered_at": _recovered_at()}
+    restarter = {"restarted_by": case((_by_us(), "us"), else_="hand")}
     recovered = (
         select(func.min(Decision.recovered_at, type_=UtcDateTime()))
         .where(Decision.job_uid == Supervision.job_uid)
+        .correlate(Supervision)
         .scalar_subquery()
     )
-    session.execute(
-        update(Supervision)
-        .where(Supervision.simulation_uid.in_(wanted), Supervision.executed_at.is_not(None))
-        .values(recovered_at=recovered),
-        execution_options=UNSYNCED,
+    acted = and_(among(Supervision.simulation_uid), Supervision.executed_at.is_not(None))
+    return (
+        _changing(Decision, times).where(open_rows),
+        _changing(Decision, restarter).where(open_rows, Decision.restarted_at.is_not(None)),
+        _changing(Supervision, {"recovered_at": recovered}).where(acted),
     )
+
+
+def _changing(table: type[DeclarativeBase], values: dict[str, Any]) -> Update:
+    columns = table.__table__.c
+    changes = (columns[name].is_distinct_from(value) for name, value in values.items())
+    return update(table).where(or_(*changes)).values(values)
 
 
 def _later_compute() -> Any:  # noqa: ANN401

@@ -11,9 +11,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Integer, String, case, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from db.dao_common import NOW, UNSYNCED, UNTIL, Row, is_postgresql, upsert
+from db.dao_common import NOW, UNSYNCED, UNTIL, Row, insertion, is_postgresql
 from db.dao_decisions import kept_wake
-from db.session import rowset
+from db.sets import among, rowset
 from db.types_common import UtcDateTime
 from db.types_supervision import Supervision
 from db.validator_dao_supervision import validate_changes, validate_new
@@ -33,8 +33,8 @@ def insert_new(session: Session, rows: Sequence[Row]) -> set[str]:
         return set()
     validate_new(rows)
     ordered = sorted(rows, key=lambda row: str(row["job_uid"]))
-    statement = upsert(session, Supervision).on_conflict_do_nothing().returning(Supervision.id)
-    return set(session.scalars(statement, ordered))
+    statement = insertion(session, Supervision, ordered).returning(Supervision.id)
+    return set(session.scalars(statement, execution_options=UNSYNCED))
 
 
 def claim(
@@ -181,9 +181,8 @@ def _guard(old: Value, new: Value) -> dict[str, Any]:
 
 def with_scripts(session: Session, rows: Sequence[Value]) -> list[Value]:
     """Read the scripts of these rows, in their order."""
-    query = select(Supervision.id, Supervision.script_content)
-    given = query.where(Supervision.id.in_([row.id for row in rows]))
-    found = {each.id: each.script_content for each in session.execute(given)}
+    scripts = session.execute(_SCRIPTS, {"uids": [row.id for row in rows]})
+    found = {each.id: each.script_content for each in scripts}
     return [replace(row, script_content=found.get(row.id)) for row in rows]
 
 
@@ -214,7 +213,7 @@ def wake(session: Session, simulation_uids: Iterable[str], now: datetime) -> Non
     session.execute(
         update(Supervision)
         .where(
-            Supervision.simulation_uid.in_(set(simulation_uids)),
+            among(Supervision.simulation_uid, simulation_uids),
             in_states((*UNFINISHED, State.EXECUTED)),
             Supervision.wake_at > now,
         )
@@ -228,7 +227,7 @@ def wake_put_off(session: Session, job_uids: Iterable[str], cause: str, now: dat
     session.execute(
         update(Supervision)
         .where(
-            Supervision.job_uid.in_(set(job_uids)),
+            among(Supervision.job_uid, job_uids),
             in_states(UNFINISHED),
             Supervision.cause == cause,
             Supervision.wake_at > now,
@@ -262,17 +261,22 @@ def note_triggers(session: Session, noted: Mapping[str, str]) -> None:
 
 def of_jobs(session: Session, job_uids: Iterable[str]) -> dict[str, Value]:
     """Read the supervisions of these jobs, by job uid."""
-    query = select(*READ).where(Supervision.job_uid.in_(set(job_uids)))
-    return {row.job_uid: value_of(row) for row in session.execute(query)}
+    found = session.execute(_OF_JOBS, {"uids": list(job_uids)})
+    return {row.job_uid: value_of(row) for row in found}
 
 
 def of_ids(session: Session, ids: Iterable[str]) -> dict[str, Value]:
     """Read supervisions by id."""
-    query = select(*READ).where(Supervision.id.in_(set(ids)))
-    return {row.id: value_of(row) for row in session.execute(query)}
+    return {row.id: value_of(row) for row in session.execute(_OF_IDS, {"uids": list(ids)})}
 
 
 def sites_of(session: Session, ids: Iterable[str]) -> dict[str, str]:
     """Tell at which site each of these supervisions is."""
-    query = select(Supervision.id, Supervision.site).where(Supervision.id.in_(set(ids)))
-    return {found.id: found.site for found in session.execute(query)}
+    return {found.id: found.site for found in session.execute(_SITES, {"uids": list(ids)})}
+
+
+_COLUMNS: Final = Supervision.__table__.c
+_OF_JOBS: Final = select(*READ).where(among(_COLUMNS.job_uid))
+_OF_IDS: Final = select(*READ).where(among(_COLUMNS.id))
+_SITES: Final = select(_COLUMNS.id, _COLUMNS.site).where(among(_COLUMNS.id))
+_SCRIPTS: Final = select(_COLUMNS.id, _COLUMNS.script_content).where(among(_COLUMNS.id))

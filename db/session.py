@@ -5,23 +5,14 @@ A transaction raises only what is in supervision.errors; whoever opens one decid
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sqlalchemy import (
-    ARRAY,
-    BindParameter,
-    Dialect,
     Engine,
-    FromClause,
-    Text,
-    bindparam,
-    cast,
-    column,
     create_engine,
     event,
     func,
@@ -32,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from db.types_common import UtcDateTime, to_text
+from db.types_common import UtcDateTime
 from supervision.errors import DatabaseUnavailable, SettingsError
 
 if TYPE_CHECKING:
@@ -235,62 +226,3 @@ def upgrade(url: str) -> None:
     from alembic import command  # noqa: PLC0415 - as above
 
     command.upgrade(migrations_config(url), "head")
-
-
-def rowset(
-    session: Session,
-    rows: Sequence[Mapping[str, object]],
-    columns: Mapping[str, Any],
-) -> FromClause:
-    """Make a set of rows a table that a statement can join, whatever their number.
-
-    One parameter a column (PostgreSQL: arrays) or one in all (SQLite: JSON): the statement's text,
-    and so its compiled form, is the same for one row and for a thousand. Keys of `rows` are those
-    of `columns`, whose values are types.
-    """
-    dialect = session.get_bind().dialect
-    if dialect.name == "sqlite":
-        return _from_json(rows, columns)
-    arrays = [
-        cast(_array([row[name] for row in rows], kind, dialect), ARRAY(kind))
-        for name, kind in columns.items()
-    ]
-    typed = [column(name, kind) for name, kind in columns.items()]
-    return func.unnest(*arrays).table_valued(*typed).render_derived("given")
-
-
-def _array(values: Sequence[object], kind: Any, dialect: Dialect) -> BindParameter[Any]:  # noqa: ANN401
-    """Bind an array as one literal: elements take the driver long to spell, the server to parse.
-
-    Long texts are left to the driver: of those it is the literal that takes the server long.
-    """
-    if isinstance(kind, Text):
-        return bindparam(None, values, ARRAY(kind))
-    return bindparam(None, f"{{{','.join(_element(value, dialect) for value in values)}}}")
-
-
-def _element(value: object, dialect: Dialect) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, datetime):
-        return f'"{_TIME.process_bind_param(value, dialect)}"'
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
-
-
-_TIME: Final = UtcDateTime()
-
-
-def _from_json(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Any]) -> FromClause:
-    payload = json.dumps([{name: _plain(value) for name, value in row.items()} for row in rows])
-    each = func.json_each(bindparam(None, payload)).table_valued("value").alias("each")
-    picked = [
-        type_coerce(func.json_extract(each.c.value, f"$.{name}"), kind).label(name)
-        for name, kind in columns.items()
-    ]
-    return select(*picked).select_from(each).subquery("given")
-
-
-def _plain(value: object) -> object:
-    return to_text(value) if isinstance(value, datetime) else value

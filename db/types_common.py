@@ -58,7 +58,8 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if dialect.name == "sqlite":
             return datetime.fromisoformat(value).replace(tzinfo=UTC)
-        return value.astimezone(UTC)  # type: ignore[no-any-return]
+        # PostgreSQL is told to speak in UTC, so there is mostly nothing to do.
+        return value if value.tzinfo is UTC else value.astimezone(UTC)  # type: ignore[no-any-return]
 
 
 def to_text(value: datetime) -> str:

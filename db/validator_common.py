@@ -24,10 +24,15 @@ def check_text(name: str, value: object, length: int | None = None) -> None:
     """None or text that every database holds, of at most `length` characters."""
     if value is None:
         return
-    if not isinstance(value, str) or _NO_TEXT.search(value):
+    if not isinstance(value, str) or _is_unheld(value):
         raise InvalidValue(f"{name}: {value!r:.80} is not text that a database can hold")
     if length is not None and len(value) > length:
         raise InvalidValue(f"{name}: {len(value)} characters, at most {length} are allowed")
+
+
+def _is_unheld(text: str) -> bool:
+    """Most texts are plain ASCII: telling so is a hundred times quicker than searching them."""
+    return "\0" in text if text.isascii() else _NO_TEXT.search(text) is not None
 
 
 def check_time(name: str, value: object) -> None:

@@ -40,18 +40,17 @@ READ_SIMULATION: Final = tuple(
 
 
 def task_of(row: Any) -> Task | None:  # noqa: ANN401
-    """The piece of work that a post-processing job does; None where no message told."""
-    task = Task(
-        name=row.task_name,
-        date=row.task_date,
-        dimension=row.task_dimension,
-        component=row.task_component,
-        file=row.task_file,
-    )
-    return None if task == _UNTOLD else task
+    """The piece of work that a post-processing job does; None where no message told.
+
+    The row begins with `READ_TASK`.
+    """
+    told = row[: len(READ_TASK)]
+    if told == _UNTOLD:
+        return None
+    return Task(**dict(zip(Task.__dataclass_fields__, told, strict=True)))
 
 
-_UNTOLD: Final = Task()
+_UNTOLD: Final = (None,) * len(READ_TASK)
 
 
 def kind_of(row: Any) -> JobKind | None:  # noqa: ANN401
@@ -61,22 +60,15 @@ def kind_of(row: Any) -> JobKind | None:  # noqa: ANN401
 
 def job_of(row: Any) -> JobFacts:  # noqa: ANN401
     """Turn what was read of `READ_JOB` into what policy reads of a job."""
-    delay = row.delay_seconds
-    return JobFacts(
-        uid=row.uid,
-        simulation_uid=row.simulation_uid,
-        kind=kind_of(row),
-        task=task_of(row),
-        directory=row.directory,
-        scheduler_id=row.scheduler_id,
-        warning_delay=_DELAY if delay is None else timedelta(seconds=delay),
-        first_at=row.first_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        fatal_at=row.failed_at,
-        last_seen_at=row.last_seen_at,
-        period=row.period,
-    )
+    said: dict[str, Any] = dict(zip(_JOB_FIELDS, row[len(READ_TASK) :], strict=True))
+    delay = said.pop("delay_seconds")
+    said["kind"] = None if said["kind"] is None else JobKind(said["kind"])
+    said["fatal_at"] = said.pop("failed_at")
+    said["warning_delay"] = _DELAY if delay is None else timedelta(seconds=delay)
+    return JobFacts(task=task_of(row), **said)
+
+
+_JOB_FIELDS: Final = tuple(column.name for column in READ_JOB[len(READ_TASK) :])
 
 
 def simulation_of(row: Any) -> SimulationFacts:  # noqa: ANN401

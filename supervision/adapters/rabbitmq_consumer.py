@@ -30,6 +30,10 @@ SUBSCRIBE_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 5.0
 """How long the I/O thread may take to begin with something; it is never busy for so long."""
 
+GROW_SECONDS: Final = 0.01
+"""How long a set may grow from its first message on. What was published together arrives one by
+one, and is worked on together: a set of one costs as many statements as a set of hundreds."""
+
 _SLOW: Final = Fault(kind=BrokerUnavailable, text="RabbitMQ did not open a channel in time")
 _CANCELLED: Final = Fault(
     kind=BrokerUnavailable, text="RabbitMQ cancelled the consumer: its queue was deleted or moved"
@@ -88,6 +92,7 @@ class Consumer:
         self._epochs = epochs
         self._changed = Condition()
         self._buffer: deque[Arrival] = deque()
+        self._limit = 1
         self._fault: Fault | None = None
         self._wanted = False
         self._consuming = False
@@ -107,14 +112,20 @@ class Consumer:
         The timeout counts from the moment at which the queue is being consumed.
         """
         with self._changed:
+            self._limit = limit
             self._changed.wait_for(lambda: self._consuming or self._fault, SUBSCRIBE_SECONDS)
             if self._fault is not None and self._fault.kind is not Permanent:
                 self._changed.wait_for(lambda: self._consuming, timeout_seconds)
             if self._consuming:
                 self._changed.wait_for(lambda: self._buffer or self._fault, timeout_seconds)
+            if self._buffer:
+                self._changed.wait_for(self._is_whole, min(GROW_SECONDS, timeout_seconds))
             if not self._consuming:
                 raise (self._fault or _SLOW).error()
             return [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
+
+    def _is_whole(self) -> bool:
+        return len(self._buffer) >= self._limit or not self._consuming
 
     def holds(self, epoch: int, tag: int) -> bool:
         """Whether a message is still ours, as far as is known here."""
@@ -198,7 +209,8 @@ class Consumer:
         self._unsettled.add(arrival.tag)
         with self._changed:
             self._buffer.append(arrival)
-            self._changed.notify_all()
+            if len(self._buffer) in {1, self._limit}:  # nobody waits for those in between
+                self._changed.notify_all()
 
     def _cancelled(self, channel: Channel, _frame: object) -> None:
         self._wanted = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 from supervision.facts import (
@@ -55,8 +56,14 @@ def site_named_by(policy: Policy, centre: str | None, machine: str | None) -> st
     """Name the site that messages mean by this centre and machine; None where there is none."""
     if not centre or not machine:
         return None
-    named = centre.casefold(), machine.casefold()
-    return next((site.name for site in policy.sites if _fits(site, *named)), None)
+    return next(
+        (
+            site.name
+            for site in policy.sites
+            if _fits((site.centres, site.machines), centre, machine)
+        ),
+        None,
+    )
 
 
 def user_of(policy: Policy, login: str | None, site: str | None) -> UserPolicy | None:
@@ -95,9 +102,11 @@ def _site_of(simulation: SimulationFacts, policy: Policy) -> SitePolicy | None:
     return site_named(policy, site_named_by(policy, simulation.centre, simulation.machine))
 
 
-def _fits(site: SitePolicy, centre: str, machine: str) -> bool:
-    return any(name.casefold() == centre for name in site.centres) and any(
-        fnmatchcase(machine, pattern.casefold()) for pattern in site.machines
+@lru_cache(maxsize=4096)  # a handful of machines, asked about for every message and decision
+def _fits(named: tuple[tuple[str, ...], tuple[str, ...]], centre: str, machine: str) -> bool:
+    centres, machines = named
+    return any(name.casefold() == centre.casefold() for name in centres) and any(
+        fnmatchcase(machine.casefold(), pattern.casefold()) for pattern in machines
     )
 
 

@@ -13,6 +13,7 @@ from db import (
     dao_supervision,
     values_supervision,
 )
+from db.sets import among
 from db.types_supervision import Supervision as Row
 from supervision.facts import Supervision
 from supervision.fsm import machine
@@ -97,7 +98,7 @@ def _work_on_all(tools: Tools, rows: Sequence[Supervision], started: float) -> N
 def _claim(tools: Tools, states: Sequence[State], ids: Sequence[str]) -> list[Supervision]:
     with tools.database.write() as session:
         now = tools.database.now(session)
-        where = and_(Row.id.in_(list(ids)), values_supervision.in_states(states))
+        where = and_(among(Row.id, ids), values_supervision.in_states(states))
         return dao_supervision.claim(session, where, now=now, until=now + tools.settings.lease)
 
 

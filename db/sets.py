@@ -1,0 +1,140 @@
+"""Sets of rows and of ids as parameters of one statement, whatever their number.
+
+The statement's text is the same for one and for a thousand: it is compiled once, no limit on
+parameters is met, and the server has one literal to read and not a thousand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Dialect,
+    FromClause,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    type_coerce,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from db.types_common import UtcDateTime, to_text
+
+
+class Ids(TypeDecorator[Iterable[str]]):
+    """Texts without an order, as one parameter. PostgreSQL: an array's literal. SQLite: JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str:
+        """Spell them once each; none are an empty set."""
+        texts = sorted(set(value or ()))
+        return json.dumps(texts) if dialect.name == "sqlite" else _literal(texts, dialect)
+
+
+UIDS: Final = bindparam("uids", type_=Ids())
+"""The ids that a statement is about, given when it is executed: it is built once, for all sets."""
+
+
+def among(wanted: Any, ids: BindParameter[Any] | Iterable[str] = UIDS) -> ColumnElement[bool]:  # noqa: ANN401
+    """Whether a column of texts is one of these; what `in_` says, in one parameter."""
+    if not isinstance(ids, BindParameter):
+        ids = bindparam(None, list(ids), Ids())
+    return _Among(wanted, ids)
+
+
+class _Among(FunctionElement[bool]):
+    """`column, ids`; each database spells it its own way."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_Among, "postgresql")
+def _in_array(element: _Among, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    wanted, ids = (compiler.process(each, **options) for each in element.clauses)
+    return f"{wanted} = ANY (CAST({ids} AS VARCHAR[]))"
+
+
+@compiles(_Among, "sqlite")
+def _in_json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    wanted, ids = (compiler.process(each, **options) for each in element.clauses)
+    return f"{wanted} IN (SELECT value FROM json_each({ids}))"  # noqa: S608 - both are compiled
+
+
+def rowset(
+    session: Session,
+    rows: Sequence[Mapping[str, object]],
+    columns: Mapping[str, Any],
+) -> FromClause:
+    """Make a set of rows a table that a statement can join, whatever their number.
+
+    One parameter a column (PostgreSQL: arrays) or one in all (SQLite: JSON): the statement's text,
+    and so its compiled form, is the same for one row and for a thousand. Keys of `rows` are those
+    of `columns`, whose values are types.
+    """
+    dialect = session.get_bind().dialect
+    if dialect.name == "sqlite":
+        return _from_json(rows, columns)
+    arrays = [
+        cast(_array([row[name] for row in rows], kind, dialect), ARRAY(kind))
+        for name, kind in columns.items()
+    ]
+    typed = [column(name, kind) for name, kind in columns.items()]
+    return func.unnest(*arrays).table_valued(*typed).render_derived("given")
+
+
+def _array(values: Sequence[object], kind: Any, dialect: Dialect) -> BindParameter[Any]:  # noqa: ANN401
+    """Bind an array as one literal: elements take the driver long to spell, the server to parse.
+
+    Long texts are left to the driver: of those it is the literal that takes the server long.
+    """
+    if isinstance(kind, Text):
+        return bindparam(None, values, ARRAY(kind))
+    return bindparam(None, _literal(values, dialect))
+
+
+def _literal(values: Sequence[object], dialect: Dialect) -> str:
+    return f"{{{','.join([_element(value, dialect) for value in values])}}}"
+
+
+def _element(value: object, dialect: Dialect) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, datetime):
+        return f'"{_TIME.process_bind_param(value, dialect)}"'
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+_TIME: Final = UtcDateTime()
+
+
+def _from_json(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Any]) -> FromClause:
+    payload = json.dumps([{name: _plain(value) for name, value in row.items()} for row in rows])
+    each = func.json_each(bindparam(None, payload)).table_valued("value").alias("each")
+    picked = [
+        type_coerce(func.json_extract(each.c.value, f"$.{name}"), kind).label(name)
+        for name, kind in columns.items()
+    ]
+    return select(*picked).select_from(each).subquery("given")
+
+
+def _plain(value: object) -> object:
+    return to_text(value) if isinstance(value, datetime) else value
