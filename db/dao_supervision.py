@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -183,7 +183,7 @@ def with_scripts(session: Session, rows: Sequence[Value]) -> list[Value]:
     """Read the scripts of these rows, in their order."""
     scripts = session.execute(_SCRIPTS, {"uids": [row.id for row in rows]})
     found = {each.id: each.script_content for each in scripts}
-    return [replace(row, script_content=found.get(row.id)) for row in rows]
+    return [row.changed(script_content=found.get(row.id)) for row in rows]
 
 
 def raise_tries(session: Session, rows: Sequence[Value], now: datetime) -> dict[str, datetime]:

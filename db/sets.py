@@ -110,7 +110,9 @@ def _array(values: Sequence[object], kind: Any, dialect: Dialect) -> BindParamet
 
 
 def _literal(values: Sequence[object], dialect: Dialect) -> str:
-    return f"{{{','.join([_element(value, dialect) for value in values])}}}"
+    """Spell an array. Most columns of a set hold few different values: each is spelled once."""
+    spelled = {value: _element(value, dialect) for value in set(values)}
+    return f"{{{','.join(map(spelled.__getitem__, values))}}}"
 
 
 def _element(value: object, dialect: Dialect) -> str:

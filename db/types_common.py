@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -52,14 +53,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         return to_text(utc) if dialect.name == "sqlite" else utc
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401
-        """Turn what the database stores into an aware UTC time."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return datetime.fromisoformat(value).replace(tzinfo=UTC)
-        # PostgreSQL is told to speak in UTC, so there is mostly nothing to do.
-        return value if value.tzinfo is UTC else value.astimezone(UTC)  # type: ignore[no-any-return]
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Turn what the database stores into an aware UTC time.
+
+        The driver's own form is known for both databases, so there is one call for a value and not
+        three: a decision reads some fifty times.
+        """
+        return _from_text if dialect.name == "sqlite" else _in_utc
+
+
+def _from_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    # PostgreSQL is told to speak in UTC, so there is mostly nothing to do.
+    return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def to_text(value: datetime) -> str:

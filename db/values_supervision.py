@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from enum import Enum
 from operator import attrgetter
 from typing import Any, Final
 
@@ -49,12 +50,17 @@ def value_of(row: Any) -> Value:  # noqa: ANN401
     return Value(**said)
 
 
+def _by_value(words: type[Enum]) -> Callable[[Any], object]:
+    """Find a member at once: calling its class takes four times as long. Raises KeyError."""
+    return {each.value: each for each in words}.__getitem__
+
+
 _CONVERTED: Final[dict[str, Callable[[Any], object]]] = {
-    "kind": JobKind,
-    "trigger": TriggerKind,
-    "noted_trigger": TriggerKind,
-    "level": Level,
-    "execution_status": ExecutionStatus,
+    "kind": _by_value(JobKind),
+    "trigger": _by_value(TriggerKind),
+    "noted_trigger": _by_value(TriggerKind),
+    "level": _by_value(Level),
+    "execution_status": _by_value(ExecutionStatus),
     "wanted": lambda wish: Wish(**json.loads(wish)),
 }
 """The columns that have a form of their own in the value."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any, Final
 
 from supervision.facts_jobs import Task
 from supervision.facts_words import AnswerKind, JobKind, Level, TriggerKind
@@ -174,6 +176,24 @@ class Supervision:
             sha256=self.script_sha256,
             encoding=self.script_content_encoding,
         )
+
+    def changed(self, **changes: Any) -> Supervision:  # noqa: ANN401
+        """Make this row with other values; what `dataclasses.replace` does, at a third of its cost.
+
+        Each row is changed twice on its way through a stage. Raises AttributeError for what is no
+        field.
+        """
+        new = object.__new__(Supervision)
+        for fill, value in zip(_FILLERS, _values(self), strict=True):
+            fill(new, value)
+        for name, value in changes.items():
+            object.__setattr__(new, name, value)
+        return new
+
+
+_FIELDS: Final = tuple(each.name for each in fields(Supervision))
+_FILLERS: Final = tuple(getattr(Supervision, name).__set__ for name in _FIELDS)
+_values: Final = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

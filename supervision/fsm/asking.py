@@ -170,5 +170,5 @@ def _waited(row: Supervision, waiting: Outcome, desk: Desk) -> Outcome:
     except MailUnavailable as error:
         return unreached(row, desk, str(error))
     status = ExecutionStatus.UNKNOWN if waiting.unreached else waiting.after.execution_status
-    after = replace(waiting.after, told_at=desk.now(), execution_status=status)
+    after = waiting.after.changed(told_at=desk.now(), execution_status=status)
     return replace(waiting, after=after)

@@ -136,18 +136,18 @@ class Desk(Protocol):
 
 def done(row: Supervision, event: Event, reason: str | None = None, **changes: Any) -> Outcome:  # noqa: ANN401
     """The event's own work is done; `changes` are fields of the row."""
-    return Outcome(row=row, after=replace(row, **changes), event=event, reason=reason)
+    return Outcome(row=row, after=row.changed(**changes), event=event, reason=reason)
 
 
 def failed(row: Supervision, cause: FailureCause, reason: str, **changes: Any) -> Outcome:  # noqa: ANN401
     """The attempt is over without success."""
-    after = replace(row, cause=cause.value, reason=reason, **changes)
+    after = row.changed(cause=cause.value, reason=reason, **changes)
     return Outcome(row=row, after=after, event=Event.FAIL, reason=reason, cause=cause.value)
 
 
 def needless(row: Supervision, cause: CancelCause, reason: str, **changes: Any) -> Outcome:  # noqa: ANN401
     """There is nothing to be done, or nobody wants it; the reason says why."""
-    after = replace(row, cause=cause.value, reason=reason, **changes)
+    after = row.changed(cause=cause.value, reason=reason, **changes)
     return Outcome(row=row, after=after, event=Event.CANCEL, reason=reason, cause=cause.value)
 
 
@@ -164,7 +164,7 @@ def wished(row: Supervision) -> Outcome:
 
 def begun_anew(row: Supervision, *, actor: str, reason: str) -> Outcome:
     """A person has the next attempt begin, wherever the row is; lower ones are fenced by it."""
-    after = replace(row, **BLANK, attempt=row.attempt + 1, by_person=True)
+    after = row.changed(**BLANK, attempt=row.attempt + 1, by_person=True)
     return Outcome(
         row=row,
         after=after,
@@ -206,7 +206,7 @@ def not_yet(
     **changes: Any,  # noqa: ANN401
 ) -> Outcome:
     """The row stays where it is; somebody looks again at `until`. `cause`: the brake's rule."""
-    after = replace(row, **{"cause": None, **changes})
+    after = row.changed(**{"cause": None, **changes})
     return Outcome(row=row, after=after, event=None, until=until, reason=reason)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from db import dao_facts, dao_messages, dao_monitoring, dao_recovery
 from db.session import Database
@@ -704,6 +705,22 @@ def test_the_supervision_that_acted_tells_when_it_was_past_the_failure(database:
         dao_recovery.note(session, [uid("simulation")])
     found = {row["job_uid"]: row["recovered_at"] for row in every(database, Supervision)}
     assert {uid("job"): ago(hours=2), uid("other"): None} == found
+
+
+def test_what_has_become_of_it_is_written_once(database: Database) -> None:
+    """Each message about a simulation asks anew; rows that say it already are not written again."""
+    _failing(database)
+    _acted(database, scheduler_id="41300")
+    _next_job(database, scheduler_id="41300", ended_at=ago(hours=2))
+    written: list[int] = []
+
+    @event.listens_for(database.engine, "after_cursor_execute")
+    def _note(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:  # noqa: ANN401
+        if statement.startswith("UPDATE"):
+            written.append(cursor.rowcount)
+
+    assert (ago(hours=8), "us", ago(hours=2)) == _became(database, times=2)
+    assert [1, 1, 1, 0, 0, 0] == written
 
 
 # What decisions rest on

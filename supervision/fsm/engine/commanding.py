@@ -123,7 +123,7 @@ def _ordered(row: Supervision, event: Event, person: Person) -> Outcome:
     }.get(event)
     if event is Event.FORCE_DETECTED:
         return begun_anew(row, actor=person.actor, reason=person.reason)
-    after = replace(row, wanted=None, cause=cause, reason=person.reason)
+    after = row.changed(wanted=None, cause=cause, reason=person.reason)
     return Outcome(
         row=row,
         after=after,
@@ -154,7 +154,7 @@ def _put_off(
     event, person = ordered
     if outcome.unreached and event in _WISHES:
         wish = Wish(event=_WISHES[event].value, actor=person.actor, reason=person.reason)
-        kept = replace(outcome, after=replace(outcome.after, wanted=wish))
+        kept = replace(outcome, after=outcome.after.changed(wanted=wish))
         confirm(tools, desk, [kept], perf_counter())
         sentence = f"the centre cannot be asked ({outcome.reason}); it is done once it can"
         return Obedience(how=Obeyed.WISHED, sentence=sentence, supervision_id=row.id)

@@ -120,10 +120,10 @@ def _after(tools: Tools, outcome: Outcome, now: datetime) -> Supervision:
     event, after = outcome.event, outcome.after
     if event is None:
         reason = outcome.reason or after.reason  # why it waits: people read it on the row
-        return replace(after, reason=reason, wake_at=outcome.until, not_before=outcome.until)
+        return after.changed(reason=reason, wake_at=outcome.until, not_before=outcome.until)
     target = machine.target(outcome.row.state, event)
     changes = {**_times(outcome, target, now), **_alarm(tools, outcome, target, now)}
-    return replace(after, state=target, **changes)
+    return after.changed(state=target, **changes)
 
 
 def _times(outcome: Outcome, target: State, now: datetime) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -146,8 +146,7 @@ def _begun(supervision_id: str, case: Case, now: datetime) -> dict[str, Any]:
 def next_attempt(row: Supervision, case: Case) -> Supervision:
     """The row as the next attempt begins: nothing of the last one's script or answers is left."""
     facts, verdict = case.facts, case.verdict
-    return replace(
-        row,
+    return row.changed(
         state=State.DETECTED,
         attempt=row.attempt + 1,
         decision_id=case.row.id,
@@ -179,8 +178,7 @@ def _retry(
         return
     steps = [(claimed.state, Event.CANCEL)] if STATES[claimed.state].unfinished else []
     steps.append((State.CANCELLED if steps else claimed.state, Event.RETRY))
-    after = replace(
-        next_attempt(claimed, case),
+    after = next_attempt(claimed, case).changed(
         state=machine.target(*steps[-1]),
         wake_at=now + tools.settings.rewake_first,
         not_before=None,
@@ -233,5 +231,5 @@ def _answer_failed(session: Session, case: Case, row: Supervision, now: datetime
     if claimed is None:  # a stronger trigger of this very set, or a person, has begun it anew
         return
     until = case.verdict.wake_at if case.verdict.kind is not VerdictKind.REFUSE else None
-    after = replace(claimed, wake_at=until, not_before=until)
+    after = claimed.changed(wake_at=until, not_before=until)
     dao_supervision.confirm(session, [(claimed, after)])
