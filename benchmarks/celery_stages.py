@@ -7,7 +7,6 @@ ledger, the history and the rendered script; the engine of this project is not i
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -150,6 +149,7 @@ def run_celery(
     settings: Settings,
     pairs: Sequence[tuple[str, str]],
     wait: Callable[[str, int, datetime], float],
+    peak_mib: Callable[[int], float],
 ) -> tuple[float, datetime, float]:
     """Run the stages with two workers; returns seconds, the moment of publishing, peak MiB."""
     environment = {
@@ -169,8 +169,9 @@ def run_celery(
         for simulation_uid, job_uid in pairs:
             publisher.send_task("detect", (simulation_uid, job_uid))
         seconds = wait(settings.database_url, len(pairs), at)
+        children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        peak = max(peak_mib(pid) for pid in (worker.pid, *map(int, children)))
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(60)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return seconds, at, peak

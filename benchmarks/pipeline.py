@@ -3,6 +3,7 @@
 Both sides in one run, on the same PostgreSQL and RabbitMQ, the same tables, the same rendered
 script, with an executor that does nothing: what is compared is the durable work around it.
 Figures are ratios of one run; the absolute ones belong to the machine that is named beside them.
+On a machine that others use too, rounds in turns and their median say more than one long run.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import os
 import platform
 import sys
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from threading import Event, Thread
 from time import monotonic
 
@@ -37,6 +40,7 @@ from supervision.settings import Settings
 from supervision.wire import wakeup_envelope
 
 STAGES = ("detect", "format", "dispatch", "execute")
+SIDES = ("supervision", "celery")
 PATIENCE_SECONDS = 600.0
 
 
@@ -140,9 +144,9 @@ def stage(settings: Settings, name: str, stop: Event, peaks: dict[str, float]) -
     peaks[name] = peak_mib()
 
 
-def peak_mib() -> float:
-    """The most memory that this process had resident; rusage would count its parent's too."""
-    status = Path("/proc/self/status").read_text()
+def peak_mib(process: int | str = "self") -> float:
+    """The most memory that a process had resident; rusage would count its parent's too."""
+    status = Path(f"/proc/{process}/status").read_text()
     line = next(each for each in status.splitlines() if each.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
 
@@ -177,9 +181,7 @@ def run_ours(settings: Settings, count: int) -> Result:
         for worker in workers:
             worker.join(30)
         app.close()
-        return result(
-            "supervision", settings.database_url, (count, seconds, at), max(peaks.values())
-        )
+        return result(SIDES[0], settings.database_url, (count, seconds, at), max(peaks.values()))
 
 
 def wait_until_executed(database_url: str, count: int, at: datetime) -> float:
@@ -230,32 +232,49 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {python}"
 
 
+def medians(rounds: Sequence[Sequence[Result]]) -> dict[str, float]:
+    """What the rounds come to: throughput of each side, and the ratio within a round."""
+    sides = {
+        name: [each.per_second for each in side]
+        for name, side in zip(SIDES, zip(*rounds, strict=True), strict=False)
+    }
+    found = {f"{name}_per_second": median(values) for name, values in sides.items()}
+    if len(sides) == len(SIDES):
+        ratios = sorted(ours / theirs for ours, theirs in zip(*sides.values(), strict=True))
+        found |= {"ratio": median(ratios), "ratio_least": ratios[0], "ratio_most": ratios[-1]}
+    return {name: round(value, 1) for name, value in found.items()}
+
+
 def main() -> int:
-    """Measure both sides and print a table, or JSON."""
+    """Measure both sides in turns and print what came out, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database-url", required=True, help="an empty PostgreSQL database")
     parser.add_argument("--broker-url", required=True, help="an empty vhost of a RabbitMQ")
     parser.add_argument("--supervisions", type=int, default=5000)
     parser.add_argument("--celery-supervisions", type=int, default=1000, help="0: leave it out")
+    parser.add_argument("--rounds", type=int, default=1, help="both sides, so often in turns")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     logs.configure(json=True, level="error")
     settings = settings_of(arguments.database_url, arguments.broker_url)
     composition.prepare(settings)
-    results = [run_ours(settings, arguments.supervisions)]
-    if arguments.celery_supervisions:
-        pairs = seed(settings.database_url, arguments.celery_supervisions)
-        seconds, at, peak = run_celery(settings, pairs, wait_until_executed)
-        run = (len(pairs), seconds, at)
-        results.append(result("celery", settings.database_url, run, peak))
     print(machine())
-    for each in results:
-        print(each)
-    if len(results) > 1:
-        print(f"ratio: {results[0].per_second / results[1].per_second:.1f}")
+    rounds = []
+    for _ in range(arguments.rounds):
+        results = [run_ours(settings, arguments.supervisions)]
+        if arguments.celery_supervisions:
+            pairs = seed(settings.database_url, arguments.celery_supervisions)
+            seconds, at, peak = run_celery(settings, pairs, wait_until_executed, peak_mib)
+            run = (len(pairs), seconds, at)
+            results.append(result(SIDES[1], settings.database_url, run, peak))
+        for each in results:
+            print(each, flush=True)
+        rounds.append(results)
+    print(medians(rounds))
     if arguments.json:
-        rows = [{name: getattr(each, name) for name in each.__slots__} for each in results]
-        arguments.json.write_text(json.dumps({"machine": machine(), "results": rows}, indent=1))
+        figures = {"machine": machine(), "medians": medians(rounds)}
+        rows = [[asdict(each) for each in results] for results in rounds]
+        arguments.json.write_text(json.dumps({**figures, "rounds": rows}, indent=1))
     return 0
 
 

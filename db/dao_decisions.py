@@ -263,11 +263,21 @@ def of_ids(session: Session, ids: Iterable[str]) -> dict[str, LedgerRow]:
     return {row.id: value_of(row) for row in found}
 
 
+def rows_of_jobs(session: Session, job_uids: Iterable[str]) -> list[LedgerRow]:
+    """Read ledger rows of these jobs, by job and first time, without their facts."""
+    return [value_of(row) for row in session.execute(_ROWS_OF_JOBS, {"uids": list(job_uids)})]
+
+
 _COLUMNS: Final = Decision.__table__.c
 _FATAL_JOBS: Final = select(_COLUMNS.job_uid).where(
     among(_COLUMNS.job_uid), _COLUMNS.kind == TriggerKind.FATAL.value
 )
 _OF_IDS: Final = select(*READ).where(among(_COLUMNS.id))
+_ROWS_OF_JOBS: Final = (
+    select(*READ)
+    .where(among(_COLUMNS.job_uid))
+    .order_by(_COLUMNS.job_uid, _COLUMNS.first_at, _COLUMNS.kind)
+)
 
 
 def of_simulation(session: Session, simulation_uid: str) -> Sequence[Decision]:

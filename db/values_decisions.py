@@ -41,5 +41,5 @@ READ: Final = tuple(Decision.__table__.c[name] for name in LedgerRow.__dataclass
 
 
 def value_of(row: Any) -> LedgerRow:  # noqa: ANN401
-    """Turn what was read of `READ`, or an entity, into the value that decisions go by."""
-    return LedgerRow(**{name: getattr(row, name) for name in LedgerRow.__dataclass_fields__})
+    """Turn what was read of `READ` into the value that decisions go by."""
+    return LedgerRow(**dict(zip(LedgerRow.__dataclass_fields__, row, strict=True)))

@@ -135,7 +135,13 @@ STATUS_PAIRS: Final[dict[tuple[DispatchStatus, ExecutionStatus], State]] = {
 
 def state_of(dispatch: str, execution: str) -> State:
     """Read the state from the two columns; raises KeyError for a pair that the CHECK forbids."""
-    return STATUS_PAIRS[DispatchStatus(dispatch), ExecutionStatus(execution)]
+    return _STATES[dispatch, execution]
+
+
+_STATES: Final = {
+    (dispatch.value, execution.value): state
+    for (dispatch, execution), state in STATUS_PAIRS.items()
+}
 
 
 def status_of(state: State, *, at_centre: bool) -> tuple[DispatchStatus, ExecutionStatus]:

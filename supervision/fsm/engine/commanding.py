@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Final
 
 from db import dao_decisions, dao_supervision
-from db.values_decisions import value_of
 from supervision import policy as rules
 from supervision.errors import IllegalTransition, NotFound, Refused
 from supervision.facts import (
@@ -177,7 +176,7 @@ def retry(tools: Tools, job_uid: str, person: Person) -> Obedience:
     desk = EngineDesk(tools)
     with tools.database.write() as session:
         now = tools.database.now(session)
-        decisions = [value_of(row) for row in dao_decisions.of_jobs(session, [job_uid])]
+        decisions = dao_decisions.rows_of_jobs(session, [job_uid])
         if not decisions:
             raise NotFound(f"nothing is in the ledger about job {job_uid}")
         handled = dao_supervision.of_jobs(session, [job_uid]).get(job_uid)
