@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -127,7 +128,7 @@ def seed(database_url: str, count: int) -> list[tuple[str, str]]:
     return pairs
 
 
-def stage(settings: Settings, name: str, stop: Event, peaks: dict[str, float]) -> None:
+def stage(settings: Settings, name: str, stop: Event, peaks: SimpleQueue[float]) -> None:
     """One consumer in a process of its own, until `stop`; leaves its peak memory in `peaks`."""
     logs.configure(json=True, level="error")
     app = composition.build(settings, transport=NoopTransport())
@@ -141,7 +142,7 @@ def stage(settings: Settings, name: str, stop: Event, peaks: dict[str, float]) -
     for thread in threads:
         thread.join()
     app.close()
-    peaks[name] = peak_mib()
+    peaks.put(peak_mib())
 
 
 def peak_mib(process: int | str = "self") -> float:
@@ -154,34 +155,32 @@ def peak_mib(process: int | str = "self") -> float:
 def run_ours(settings: Settings, count: int) -> Result:
     """Publish the detect wake-ups of `count` failures and wait until all are executed."""
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        stop, peaks = manager.Event(), manager.dict()
-        workers = [
-            context.Process(target=stage, args=(settings, name, stop, peaks)) for name in STAGES
-        ]
-        for worker in workers:
-            worker.start()
-        app = composition.build(settings, transport=NoopTransport())
-        pairs = seed(settings.database_url, count)
-        Event().wait(3.0)  # the four processes have connected
-        at = datetime.now(UTC)
-        for begin in range(0, count, 500):
-            app.broker.publish(
-                [
-                    wakeup_envelope(
-                        WakeUp(queue=Queue.DETECT, simulation_uid=uid, job_uid=job),
-                        message_id=app.ids.new(),
-                        now=at,
-                    )
-                    for uid, job in pairs[begin : begin + 500]
-                ]
-            )
-        seconds = wait_until_executed(settings.database_url, count, at)
-        stop.set()
-        for worker in workers:
-            worker.join(30)
-        app.close()
-        return result(SIDES[0], settings.database_url, (count, seconds, at), max(peaks.values()))
+    stop, peaks = context.Event(), context.SimpleQueue()
+    workers = [context.Process(target=stage, args=(settings, name, stop, peaks)) for name in STAGES]
+    for worker in workers:
+        worker.start()
+    app = composition.build(settings, transport=NoopTransport())
+    pairs = seed(settings.database_url, count)
+    Event().wait(3.0)  # the four processes have connected
+    at = datetime.now(UTC)
+    for begin in range(0, count, 500):
+        app.broker.publish(
+            [
+                wakeup_envelope(
+                    WakeUp(queue=Queue.DETECT, simulation_uid=uid, job_uid=job),
+                    message_id=app.ids.new(),
+                    now=at,
+                )
+                for uid, job in pairs[begin : begin + 500]
+            ]
+        )
+    seconds = wait_until_executed(settings.database_url, count, at)
+    stop.set()
+    peak = max(peaks.get() for _ in workers)
+    for worker in workers:
+        worker.join(30)
+    app.close()
+    return result(SIDES[0], settings.database_url, (count, seconds, at), peak)
 
 
 def wait_until_executed(database_url: str, count: int, at: datetime) -> float:
