@@ -179,15 +179,20 @@ def test_a_row_that_kills_its_workers_fails_and_is_told(service: Bench) -> None:
     assert (1, {}) == (service.calls("cancel"), service.agent.executions)
 
 
-def test_a_decision_that_kills_its_workers_is_refused_and_told(service: Bench) -> None:
-    """The ledger has no trap either: the operator hears of it; a day later it is tried again."""
-    service.feed(*failing_chain(period=1))
+def _break_off(service: Bench) -> None:
+    """Five workers die of the decision; the sixth says so."""
     service.notifier.fail_with(Died(), times=5)  # type: ignore[arg-type]
     for _ in range(5):
         with pytest.raises(Died):
             service.engine.decide([JOB])
         service.clock.advance(LEASE)
     service.settle()
+
+
+def test_a_decision_that_kills_its_workers_is_refused_and_told(service: Bench) -> None:
+    """The ledger has no trap either: the operator hears of it; a day later it is tried again."""
+    service.feed(*failing_chain(period=1))
+    _break_off(service)
     decision = service.ledger()["fatal"]
     assert ("refuse", "crash-loop") == (decision.verdict, decision.rule)
     assert service.clock.now() + DAY == decision.wake_at
@@ -197,6 +202,16 @@ def test_a_decision_that_kills_its_workers_is_refused_and_told(service: Bench) -
     service.clock.advance(DAY)
     service.settle()
     assert "first-period" == service.ledger()["fatal"].rule
+
+
+def test_one_incident_is_one_mail_however_often_it_breaks_off(service: Bench) -> None:
+    """News brings it up again before its day is over; the operator knows already."""
+    service.feed(*failing_chain(period=1))
+    _break_off(service)
+    service.clock.advance(DAY)
+    _break_off(service)
+    assert "crash-loop" == service.ledger()["fatal"].rule
+    assert [(OPERATOR, "unanswered")] == service.mails()
 
 
 def test_a_decision_is_made_by_one_worker(service: Bench) -> None:

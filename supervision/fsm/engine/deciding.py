@@ -39,6 +39,7 @@ from supervision.replay import dump_looks, dump_question
 
 _LOG = structlog.get_logger()
 
+_CRASH_LOOP: Final = "crash-loop"
 _RACED: Final = timedelta(seconds=1)
 """When to decide again, should another decision of the same moment have come first."""
 
@@ -90,7 +91,7 @@ def _crashed(row: LedgerRow, *, until: datetime) -> Verdict:
     sentence = f"deciding about job {row.job_uid} broke off {tries} times in a row."
     return Verdict(
         kind=VerdictKind.REFUSE,
-        rule="crash-loop",
+        rule=_CRASH_LOOP,
         sentence=sentence,
         wake_at=until,
         tell_operator=True,
@@ -216,7 +217,7 @@ def _row(case: Case, settled: bool, now: datetime) -> dict[str, Any]:  # noqa: F
         "facts": dump_question(facts, case.at),
         "decided_at": now,
         "for_want": verdict.for_want,
-        "told_at": now if verdict.tell_owner else row.told_at,
+        "told_at": now if verdict.tell_owner or verdict.rule == _CRASH_LOOP else row.told_at,
         "looks": dump_looks(facts.looks) if facts.looks else None,
         "deferrals": _deferrals(row, facts, verdict),
         "wake_at": verdict.wake_at,
