@@ -123,9 +123,14 @@ def look(centre: Centre, job_id: str) -> Record:
 
 
 def queue(centre: Centre) -> Iterator[Record]:
-    """Every job that this centre ever took, ended ones included, in the order of their numbers."""
-    ids = sorted(int(path.stem) for path in centre.spool.glob("[0-9]*.json"))
-    return (look(centre, str(job_id)) for job_id in ids)
+    """Every job that this centre ever took, ended ones included, in the order of their numbers.
+
+    All as they are at one moment: else a job that submits the next one and ends while the others
+    are looked at would be gone, and the next one not there yet.
+    """
+    with locked(_lock(centre)):
+        ids = sorted(int(path.stem) for path in centre.spool.glob("[0-9]*.json"))
+        return iter([look(centre, str(job_id)) for job_id in ids])
 
 
 def cancel(centre: Centre, job_id: str) -> Record:

@@ -36,9 +36,9 @@ test "$SUPERVISION_CONFIG" = "$PWD/supervision.toml"
 """
 
 
-def until(true: Callable[[], bool]) -> None:
+def until(true: Callable[[], bool], *, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait for something to become true; the test fails when it does not within the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
         threading.Event().wait(0.02)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,30 @@ def test_a_job_lives_while_any_of_its_processes_does(centre: Centre) -> None:
     assert spool.RUNNING == spool.look(centre, job_id).state
     spool.cancel(centre, job_id)
     assert ("ended", "cancelled") == ways(centre)[0]
+
+
+def test_the_queue_is_shown_as_it_is_at_one_moment(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that submits the next one and ends meanwhile: one of the two is there, at any time."""
+    (centre.root / "Job_next").write_text("sleep 300\n")
+    script = centre.root / "Job_chain"
+    script.write_text("touch asleep\nread go < go\nsbx-submit Job_next\n")
+    os.mkfifo(centre.root / "go")
+    job_id = command(centre, "sbx-submit", "Job_chain").stdout.strip()
+    until((centre.root / "asleep").exists)
+    honest = spool.look
+
+    def slow(where: Centre, name: str) -> spool.Record:
+        monkeypatch.setattr(spool, "look", honest)
+        (centre.root / "go").write_text("go\n")
+        with suppress(AssertionError):  # it cannot end before the listing is over
+            until(lambda: honest(where, job_id).state == spool.ENDED, seconds=0.5)
+        return honest(where, name)
+
+    monkeypatch.setattr(spool, "look", slow)
+    assert [job_id] == [record.id for record in spool.queue(centre) if record.state != spool.ENDED]
+    until(lambda: [spool.ENDED, spool.RUNNING] == [job.state for job in jobs(centre)])
 
 
 def test_a_reused_process_number_is_nobody_of_ours() -> None:
