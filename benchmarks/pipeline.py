@@ -269,9 +269,10 @@ def main() -> int:
         for each in results:
             print(each, flush=True)
         rounds.append(results)
-    print(medians(rounds))
+    middle = medians(rounds)
+    print(middle)
     if arguments.json:
-        figures = {"machine": machine(), "medians": medians(rounds)}
+        figures = {"machine": machine(), "medians": middle}
         rows = [[asdict(each) for each in results] for results in rounds]
         arguments.json.write_text(json.dumps({**figures, "rounds": rows}, indent=1))
     return 0

@@ -42,7 +42,7 @@ class Ids(TypeDecorator[Iterable[str]]):
     cache_ok = True
 
     def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str:
-        """Spell them once each; none are an empty set."""
+        """Spell them once each, in order, so that a story told again is the same; none: empty."""
         texts = sorted(set(value or ()))
         return json.dumps(texts) if dialect.name == "sqlite" else _literal(texts, dialect)
 

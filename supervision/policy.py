@@ -23,7 +23,7 @@ from supervision.facts import (
 from supervision.rules.admission import consent, deleted, too_old, where_and_who
 from supervision.rules.asking import ask, lone_command
 from supervision.rules.brakes import cap, credential, dead_credential, hold, incident, maintenance
-from supervision.rules.case import Rule, case_of, spoken_at
+from supervision.rules.case import Rule, case_of, defer, refuse, spoken_at
 from supervision.rules.closing import supervise, unknown_kind
 from supervision.rules.handled import handled, next_try
 from supervision.rules.incidents import Fate, Situation, Step, many_failed, next_step
@@ -41,11 +41,13 @@ __all__ = [
     "before_acting",
     "braked",
     "decide",
+    "defer",
     "level_of",
     "many_failed",
     "next_step",
     "next_try",
     "overtaken",
+    "refuse",
     "resolve",
     "site_named",
     "site_named_by",

@@ -22,7 +22,9 @@ from supervision.facts import DecisionFacts, Look, Policy
 
 T = TypeVar("T")
 
-UNREPLAYED: Final = frozenset({"raced", "crash-loop"})
+RACED: Final = "raced"
+CRASH_LOOP: Final = "crash-loop"
+UNREPLAYED: Final = frozenset({RACED, CRASH_LOOP})
 """Rules of the engine, not of the policy: no facts give them again."""
 
 

@@ -134,8 +134,12 @@ STATUS_PAIRS: Final[dict[tuple[DispatchStatus, ExecutionStatus], State]] = {
 
 
 def state_of(dispatch: str, execution: str) -> State:
-    """Read the state from the two columns; raises KeyError for a pair that the CHECK forbids."""
-    return _STATES[dispatch, execution]
+    """Read the state from the two columns.
+
+    Raises ValueError for a word that is no status, KeyError for a pair that the CHECK forbids.
+    """
+    known = _STATES.get((dispatch, execution))
+    return known or STATUS_PAIRS[DispatchStatus(dispatch), ExecutionStatus(execution)]
 
 
 _STATES: Final = {

@@ -96,7 +96,12 @@ def spoken_at(trigger: Trigger, policy: Policy) -> datetime:
 
 
 def refuse(
-    rule: str, sentence: str, *, tell_owner: bool = False, wake_at: datetime | None = None
+    rule: str,
+    sentence: str,
+    *,
+    tell_owner: bool = False,
+    tell_operator: bool = False,
+    wake_at: datetime | None = None,
 ) -> Verdict:
     """Answer no: for good, or until `wake_at`."""
     return Verdict(
@@ -105,6 +110,7 @@ def refuse(
         sentence=sentence,
         wake_at=wake_at,
         tell_owner=tell_owner,
+        tell_operator=tell_operator,
     )
 
 

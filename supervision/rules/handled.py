@@ -5,7 +5,6 @@ Rule 5, and the timetable after a failed attempt.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from supervision.facts import (
@@ -98,7 +97,7 @@ def _gave_up(case: Case, handling: Handling) -> Verdict:
     sentence = f"attempt {handling.attempt} of {handling.id} failed ({cause}): no further one."
     # An echo of another kind must not tell anybody a second time.
     tell = case.facts.trigger.kind is handling.acted_on
-    return replace(refuse("handled", sentence, tell_owner=tell), tell_operator=tell)
+    return refuse("handled", sentence, tell_owner=tell, tell_operator=tell)
 
 
 def _cancelled(case: Case, handling: Handling) -> Verdict | None:

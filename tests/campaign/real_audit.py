@@ -126,7 +126,8 @@ def _lost(evidence: Evidence) -> Iterator[str]:
 def _parked(evidence: Evidence) -> Iterator[str]:
     waiting = {each.job_uid for each in evidence.ledger if each.alarm_seconds is not None}
     for text, job_uid, row in _missing(evidence):
-        if job_uid in waiting if row is None else _is_watched(row):
+        rings = job_uid in waiting if row is None else _is_watched(row)
+        if rings:
             yield text
 
 

@@ -67,7 +67,7 @@ def test_a_pair_spells_one_state_or_none(
 @pytest.mark.parametrize("word", ["", "Detected", "done"])
 def test_a_word_that_is_no_status_spells_nothing(word: str) -> None:
     """What another hand wrote into a column is not read as something near it."""
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="is not a valid"):
         state_of(word, "pending")
 
 

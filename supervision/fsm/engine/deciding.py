@@ -35,12 +35,11 @@ from supervision.fsm.engine.tools import Tools
 from supervision.fsm.looking import look, place_of, with_look
 from supervision.fsm.outcomes import Unasked
 from supervision.logs_about import about
-from supervision.replay import dump_looks, dump_question
+from supervision.replay import CRASH_LOOP, RACED, dump_looks, dump_question
 
 _LOG = structlog.get_logger()
 
-_CRASH_LOOP: Final = "crash-loop"
-_RACED: Final = timedelta(seconds=1)
+_RACED_AGAIN: Final = timedelta(seconds=1)
 """When to decide again, should another decision of the same moment have come first."""
 
 
@@ -89,13 +88,7 @@ def _crashed(row: LedgerRow, *, until: datetime) -> Verdict:
     """
     tries = row.claim_count - 1
     sentence = f"deciding about job {row.job_uid} broke off {tries} times in a row."
-    return Verdict(
-        kind=VerdictKind.REFUSE,
-        rule=_CRASH_LOOP,
-        sentence=sentence,
-        wake_at=until,
-        tell_operator=True,
-    )
+    return rules.refuse(CRASH_LOOP, sentence, wake_at=until, tell_operator=True)
 
 
 def _by_site(desk: EngineDesk, cases: Sequence[Case]) -> dict[str, list[Case]]:
@@ -188,12 +181,7 @@ def _told(tools: Tools, desk: EngineDesk, case: Case) -> Case:
             tools.settings.transport_backoff_cap,
         )
         sentence = f"{case.verdict.sentence} The owner could not be told yet: {error}"
-        return replace(
-            case,
-            verdict=Verdict(
-                kind=VerdictKind.DEFER, rule=case.verdict.rule, sentence=sentence, wake_at=until
-            ),
-        )
+        return replace(case, verdict=rules.defer(case.verdict.rule, sentence, until=until))
     return case
 
 
@@ -202,9 +190,7 @@ def _row(case: Case, settled: bool, now: datetime) -> dict[str, Any]:  # noqa: F
     verdict = case.verdict
     if not settled:
         sentence = "another decision about this simulation was made at the same moment."
-        verdict = Verdict(
-            kind=VerdictKind.DEFER, rule="raced", sentence=sentence, wake_at=now + _RACED
-        )
+        verdict = rules.defer(RACED, sentence, until=now + _RACED_AGAIN)
     row, facts = case.row, case.facts
     found = _found_dead(case)
     return {
@@ -217,7 +203,7 @@ def _row(case: Case, settled: bool, now: datetime) -> dict[str, Any]:  # noqa: F
         "facts": dump_question(facts, case.at),
         "decided_at": now,
         "for_want": verdict.for_want,
-        "told_at": now if verdict.tell_owner or verdict.rule == _CRASH_LOOP else row.told_at,
+        "told_at": now if verdict.tell_owner or verdict.rule == CRASH_LOOP else row.told_at,
         "looks": dump_looks(facts.looks) if facts.looks else None,
         "deferrals": _deferrals(row, facts, verdict),
         "wake_at": verdict.wake_at,
