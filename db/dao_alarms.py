@@ -1,19 +1,20 @@
-"""Alarms, of ledger rows and supervisions alike: what is due, and when it rings again."""
+"""Alarms, of ledger rows and supervisions, of late jobs and of starts that do not come."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Integer, String, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.dao_common import FRESH, MOST, NOW, UNSYNCED, Row, is_postgresql
-from db.sets import rowset
+from db.dao_common import FRESH, MOST, NOW, UNSYNCED, Row, core, is_postgresql
+from db.sets import SetStatement, among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
+from db.types_monitoring import Job, Simulation
 from db.types_supervision import Supervision
 
 Awake = TypeVar("Awake", Decision, Supervision)
@@ -40,13 +41,70 @@ def _due(table: Any, *, locking: bool) -> Any:  # noqa: ANN401
 
 def set_alarms(session: Session, table: type[Decision | Supervision], rows: Sequence[Row]) -> None:
     """Move alarms after a wake-up was sent: rows of id, wake_at, rewakes."""
-    if not rows:
-        return
-    kinds = {"id": String(), "wake_at": UtcDateTime(), "rewakes": Integer()}
-    given = rowset(session, rows, kinds)
+    if rows:
+        _setting(table).execute(session, rows)
+
+
+@cache
+def _setting(table: type[Decision | Supervision]) -> SetStatement:
+    alarms = core(table)
+    return SetStatement(
+        {"id": String(), "wake_at": UtcDateTime(), "rewakes": Integer()},
+        lambda given: (
+            update(alarms)
+            .where(alarms.c.id == given.c.id)
+            .values(wake_at=given.c.wake_at, rewakes=given.c.rewakes)
+        ),
+    )
+
+
+def due_late_jobs(session: Session, now: datetime, limit: int) -> Sequence[str]:
+    """Jobs whose alarm is due, or that ended last where the next start is; oldest first."""
+    given = {"now": now, "most": limit}
+    found = [*session.scalars(_LATE, given), *session.scalars(_STALLED, given)]
+    return [uid for uid in found if uid is not None][:limit]
+
+
+_LATE: Final = (
+    select(Job.uid).where(Job.late_check_at <= NOW).order_by(Job.late_check_at).limit(MOST)
+)
+_STALLED: Final = (
+    select(Simulation.last_ended_job_uid)
+    .where(Simulation.next_start_check_at <= NOW, Simulation.last_ended_job_uid.is_not(None))
+    .order_by(Simulation.next_start_check_at)
+    .limit(MOST)
+)
+
+
+def take_late(session: Session, job_uids: Sequence[str], now: datetime) -> list[Job]:
+    """Take the due alarms of these jobs: locked, read, cleared. Each alarm is taken once."""
+    query = select(Job).where(among(Job.uid, job_uids), Job.late_check_at <= now).order_by(Job.uid)
+    if is_postgresql(session):
+        query = query.with_for_update(skip_locked=True)
+    found = list(session.scalars(query, execution_options=FRESH))
     session.execute(
-        update(table)
-        .where(table.id == given.c.id)
-        .values(wake_at=given.c.wake_at, rewakes=given.c.rewakes),
+        update(Job).where(among(Job.uid, [job.uid for job in found])).values(late_check_at=None),
         execution_options=UNSYNCED,
     )
+    return found
+
+
+def take_stalled(session: Session, job_uids: Sequence[str], now: datetime) -> list[Simulation]:
+    """Take the due next-start alarms of the simulations in which these jobs ended last."""
+    query = (
+        select(Simulation)
+        .where(
+            among(Simulation.last_ended_job_uid, job_uids), Simulation.next_start_check_at <= now
+        )
+        .order_by(Simulation.uid)
+    )
+    if is_postgresql(session):
+        query = query.with_for_update(skip_locked=True)
+    found = list(session.scalars(query, execution_options=FRESH))
+    session.execute(
+        update(Simulation)
+        .where(among(Simulation.uid, [simulation.uid for simulation in found]))
+        .values(next_start_check_at=None),
+        execution_options=UNSYNCED,
+    )
+    return found

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     ColumnElement,
+    Executable,
+    FromClause,
     Integer,
+    Table,
     bindparam,
     case,
     func,
@@ -19,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from db.sets import rowset
+from db.sets import SetStatement
 from db.types_common import UtcDateTime
 
 Row = Mapping[str, Any]
@@ -67,27 +71,40 @@ def insert_rows(
     Without rules it stays as it is. All rows have the same columns.
     """
     if rows:
-        statement = insertion(session, table, rows, rules=rules)
-        session.execute(statement, execution_options=UNSYNCED)
+        merging = None if rules is None else tuple(rules.items())
+        inserting(table, tuple(rows[0]), merging).execute(session, rows)
 
 
-def insertion(
-    session: Session,
+@cache
+def inserting(
     table: type[DeclarativeBase],
-    rows: Sequence[Row],
-    *,
-    rules: Mapping[str, str] | None = None,
-) -> postgresql.Insert:
-    """Make the statement of `insert_rows`; there must be a row."""
-    columns = table.__table__.c
-    given = rowset(session, rows, {name: columns[name].type for name in rows[0]})
-    chosen = select(*(given.c[name] for name in rows[0])).where(true())
-    statement = upsert(session, table).from_select(list(rows[0]), chosen)
-    if rules is None:
-        return statement.on_conflict_do_nothing()
-    keys = [column.name for column in table.__table__.primary_key]
-    changes = merged(table, statement.excluded, rules)
-    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+    names: tuple[str, ...],
+    rules: tuple[tuple[str, str], ...] | None = None,
+    returning: str | None = None,
+) -> SetStatement:
+    """Make the statement of `insert_rows` for rows of these columns; `returning`: of the new."""
+
+    def build(given: FromClause) -> Executable:
+        chosen = select(*(given.c[name] for name in names)).where(true())
+        statement = postgresql.insert(core(table)).from_select(list(names), chosen)
+        if rules is None:
+            statement = statement.on_conflict_do_nothing()
+        else:
+            keys = [column.name for column in core(table).primary_key]
+            changes = merged(table, statement.excluded, dict(rules))
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+        return statement if returning is None else statement.returning(core(table).c[returning])
+
+    columns = core(table).c
+    return SetStatement({name: columns[name].type for name in names}, build)
+
+
+def core(table: type[DeclarativeBase]) -> Table:
+    """Find the table of an entity, for statements over sets.
+
+    A statement about entities is looked at anew each time, for objects that might have to follow.
+    """
+    return cast("Table", table.__table__)
 
 
 def is_postgresql(session: Session) -> bool:

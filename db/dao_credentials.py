@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import case, or_, select, tuple_, update
+from sqlalchemy import String, case, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.dao_common import FRESH, UNSYNCED, Row, upsert
+from db.dao_common import FRESH, UNSYNCED, Row, core, upsert
+from db.sets import SetStatement
 from db.types_credentials import CredentialRow
 from db.validator_dao_credentials import validate_credential, validate_refusal
 
@@ -24,11 +26,19 @@ def every(session: Session) -> dict[Login, CredentialRow]:
 
 def expiries(session: Session, logins: Iterable[Login]) -> dict[Login, datetime]:
     """Tell when the credentials of these logins expire; those that do not are left out."""
-    query = select(CredentialRow.site, CredentialRow.login, CredentialRow.expires_at).where(
-        tuple_(CredentialRow.site, CredentialRow.login).in_(sorted(set(logins))),
-        CredentialRow.expires_at.is_not(None),
-    )
-    return {(row.site, row.login): row.expires_at for row in session.execute(query)}
+    wanted = [{"site": site, "login": login} for site, login in sorted(set(logins))]
+    return {(row.site, row.login): row.expires_at for row in _EXPIRIES.execute(session, wanted)}
+
+
+_COLUMNS: Final = core(CredentialRow).c
+_EXPIRIES: Final = SetStatement(
+    {"site": String(), "login": String()},
+    lambda given: select(_COLUMNS.site, _COLUMNS.login, _COLUMNS.expires_at).where(
+        _COLUMNS.site == given.c.site,
+        _COLUMNS.login == given.c.login,
+        _COLUMNS.expires_at.is_not(None),
+    ),
+)
 
 
 def note(session: Session, rows: Sequence[Row]) -> list[Login]:

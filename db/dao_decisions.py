@@ -7,18 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    String,
-    Text,
-    and_,
-    case,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Executable, FromClause, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session, undefer
 
 from db.dao_common import (
@@ -27,14 +16,14 @@ from db.dao_common import (
     FRESH,
     LATEST,
     NOW,
-    UNSYNCED,
     UNTIL,
     Row,
+    core,
     is_postgresql,
     merged,
     upsert,
 )
-from db.sets import among, rowset
+from db.sets import SetStatement, among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
 from db.types_supervision import Supervision
@@ -111,22 +100,19 @@ def _fold(rows: Sequence[Row]) -> list[Row]:
 
 def wake(session: Session, simulation_uids: Iterable[str], now: datetime) -> None:
     """Bring forward the alarms of these simulations' decisions that have one, leased ones too."""
-    session.execute(
-        update(Decision)
-        .where(among(Decision.simulation_uid, simulation_uids), Decision.wake_at > now)
-        .values(wake_at=now, not_before=None),
-        execution_options=UNSYNCED,
-    )
+    session.execute(_WAKE, {"uids": list(simulation_uids), "now": now})
 
 
 def wake_jobs(session: Session, job_uids: Iterable[str], now: datetime) -> None:
     """Bring forward what else waits of these jobs: a stronger trigger of theirs has come."""
-    session.execute(
-        update(Decision)
-        .where(among(Decision.job_uid, job_uids), Decision.wake_at > now)
-        .values(wake_at=now, not_before=None),
-        execution_options=UNSYNCED,
-    )
+    session.execute(_WAKE_JOBS, {"uids": list(job_uids), "now": now})
+
+
+_LEDGER: Final = core(Decision)
+_COLUMNS: Final = _LEDGER.c
+_WAKING: Final = update(_LEDGER).where(_COLUMNS.wake_at > NOW).values(wake_at=NOW, not_before=None)
+_WAKE: Final = _WAKING.where(among(_COLUMNS.simulation_uid))
+_WAKE_JOBS: Final = _WAKING.where(among(_COLUMNS.job_uid))
 
 
 def claim(
@@ -137,46 +123,46 @@ def claim(
     One guarded UPDATE: the lease, version + 1, claim_count + 1, and the alarm at the lease's end.
     """
     given = {"uids": list(job_uids), "now": now, "until": until}
-    statement = _claim(locking=is_postgresql(session))
-    found = session.execute(statement, given, execution_options=UNSYNCED)
+    found = session.execute(_claim(locking=is_postgresql(session)), given)
     return [value_of(row) for row in found]
 
 
 @cache
 def _claim(*, locking: bool) -> Any:  # noqa: ANN401
+    tried = core(Supervision).c
     retrying = (
-        select(Supervision.decision_id)
+        select(tried.decision_id)
         .where(
-            among(Supervision.job_uid),
-            Supervision.wake_at.is_not(None),
-            or_(Supervision.not_before.is_(None), Supervision.not_before <= NOW),
-            or_(Supervision.dispatch_status == "failed", Supervision.execution_status == "failed"),
+            among(tried.job_uid),
+            tried.wake_at.is_not(None),
+            or_(tried.not_before.is_(None), tried.not_before <= NOW),
+            or_(tried.dispatch_status == "failed", tried.execution_status == "failed"),
         )
         .scalar_subquery()
     )
     awake = and_(
-        Decision.wake_at.is_not(None),
-        or_(Decision.not_before.is_(None), Decision.not_before <= NOW),
+        _COLUMNS.wake_at.is_not(None),
+        or_(_COLUMNS.not_before.is_(None), _COLUMNS.not_before <= NOW),
     )
     picked = (
-        select(Decision.id)
+        select(_COLUMNS.id)
         .where(
-            among(Decision.job_uid),
-            or_(awake, Decision.id.in_(retrying)),
-            or_(Decision.lease_until.is_(None), Decision.lease_until <= NOW),
+            among(_COLUMNS.job_uid),
+            or_(awake, _COLUMNS.id.in_(retrying)),
+            or_(_COLUMNS.lease_until.is_(None), _COLUMNS.lease_until <= NOW),
         )
-        .order_by(Decision.id)
+        .order_by(_COLUMNS.id)
     )
     if locking:
         picked = picked.with_for_update(skip_locked=True)
     return (
-        update(Decision)
-        .where(Decision.id.in_(picked.scalar_subquery()))
+        update(_LEDGER)
+        .where(_COLUMNS.id.in_(picked.scalar_subquery()))
         .values(
             lease_until=UNTIL,
             wake_at=UNTIL,
-            version=Decision.version + 1,
-            claim_count=Decision.claim_count + 1,
+            version=_COLUMNS.version + 1,
+            claim_count=_COLUMNS.claim_count + 1,
         )
         .returning(*READ)
     )
@@ -192,30 +178,36 @@ def confirm(session: Session, rows: Sequence[Row]) -> set[str]:
     if not rows:
         return set()
     validate_verdicts(rows)
-    columns = Decision.__table__.c
-    kinds = {name: columns[name].type for name in ("id", *VERDICT_COLUMNS)}
-    given = rowset(
-        session,
-        sorted(rows, key=lambda row: str(row["id"])),
-        {**kinds, "version": Integer(), "claimed_wake": UtcDateTime(), "wake_at": UtcDateTime()},
-    )
-    woken = Decision.wake_at < given.c.claimed_wake
+    ordered = sorted(rows, key=lambda row: str(row["id"]))
+    return set(_CONFIRM.execute(session, ordered).scalars())
+
+
+def _confirming(given: FromClause) -> Executable:
+    woken = _COLUMNS.wake_at < given.c.claimed_wake
     values: dict[str, Any] = {name: given.c[name] for name in VERDICT_COLUMNS}
     values["not_before"] = case((woken, None), else_=given.c.not_before)
-    statement = (
-        update(Decision)
-        .where(Decision.id == given.c.id, Decision.version == given.c.version)
+    return (
+        update(_LEDGER)
+        .where(_COLUMNS.id == given.c.id, _COLUMNS.version == given.c.version)
         .values(
             **values,
-            wake_at=kept_wake(Decision.wake_at, woken, given.c.wake_at),
+            wake_at=kept_wake(_COLUMNS.wake_at, woken, given.c.wake_at),
             lease_until=None,
-            version=Decision.version + 1,
+            version=_COLUMNS.version + 1,
             claim_count=0,
             rewakes=0,
         )
-        .returning(Decision.id)
+        .returning(_COLUMNS.id)
     )
-    return set(session.scalars(statement, execution_options=UNSYNCED))
+
+
+_CONFIRM: Final = SetStatement(
+    {
+        **{name: _COLUMNS[name].type for name in ("id", "version", "wake_at", *VERDICT_COLUMNS)},
+        "claimed_wake": UtcDateTime(),
+    },
+    _confirming,
+)
 
 
 def kept_wake(
@@ -230,15 +222,15 @@ def kept_wake(
 def store_looks(session: Session, looks: Mapping[str, str]) -> None:
     """Keep what was seen at the centre, by decision id; JSON."""
     if looks:
-        given = rowset(
-            session,
-            [{"id": name, "looks": looks[name]} for name in sorted(looks)],
-            {"id": String(), "looks": Text()},
+        _STORE_LOOKS.execute(
+            session, [{"id": name, "looks": looks[name]} for name in sorted(looks)]
         )
-        session.execute(
-            update(Decision).where(Decision.id == given.c.id).values(looks=given.c.looks),
-            execution_options=UNSYNCED,
-        )
+
+
+_STORE_LOOKS: Final = SetStatement(
+    {name: _COLUMNS[name].type for name in ("id", "looks")},
+    lambda given: update(_LEDGER).where(_COLUMNS.id == given.c.id).values(looks=given.c.looks),
+)
 
 
 def of_jobs(session: Session, job_uids: Iterable[str]) -> Sequence[Decision]:
@@ -268,7 +260,6 @@ def rows_of_jobs(session: Session, job_uids: Iterable[str]) -> list[LedgerRow]:
     return [value_of(row) for row in session.execute(_ROWS_OF_JOBS, {"uids": list(job_uids)})]
 
 
-_COLUMNS: Final = Decision.__table__.c
 _FATAL_JOBS: Final = select(_COLUMNS.job_uid).where(
     among(_COLUMNS.job_uid), _COLUMNS.kind == TriggerKind.FATAL.value
 )

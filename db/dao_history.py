@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Integer, String, delete, select, tuple_, update
+from sqlalchemy import Integer, String, bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from db.dao_common import UNSYNCED, Row, insert_rows
-from db.sets import among, rowset
+from db.dao_common import UNTIL, Row, core, insert_rows
+from db.sets import SetStatement, among
+from db.types_common import UtcDateTime
 from db.types_supervision import Restart, Transition
 from db.validator_common import check_filled, check_text, check_uid
 from supervision.facts import AttemptFailure, FailureCause, Key
@@ -61,20 +62,23 @@ def begin_restarts(session: Session, rows: Sequence[Row]) -> None:
 
 def note_new_jobs(session: Session, jobs: Sequence[tuple[Key, str]]) -> None:
     """Keep which job each of these attempts began at its centre."""
-    if not jobs:
-        return
-    rows = [
-        {"id": key.supervision_id, "attempt": key.attempt, "scheduler_id": scheduler_id}
-        for key, scheduler_id in jobs
-    ]
-    kinds = {"id": String(), "attempt": Integer(), "scheduler_id": String()}
-    given = rowset(session, rows, kinds)
-    session.execute(
-        update(Restart)
-        .where(Restart.supervision_id == given.c.id, Restart.attempt == given.c.attempt)
-        .values(scheduler_id=given.c.scheduler_id),
-        execution_options=UNSYNCED,
-    )
+    if jobs:
+        rows = [
+            {"id": key.supervision_id, "attempt": key.attempt, "scheduler_id": scheduler_id}
+            for key, scheduler_id in jobs
+        ]
+        _NOTE_NEW_JOBS.execute(session, rows)
+
+
+_RESTART: Final = core(Restart)
+_NOTE_NEW_JOBS: Final = SetStatement(
+    {"id": String(), "attempt": Integer(), "scheduler_id": String()},
+    lambda given: (
+        update(_RESTART)
+        .where(_RESTART.c.supervision_id == given.c.id, _RESTART.c.attempt == given.c.attempt)
+        .values(scheduler_id=given.c.scheduler_id)
+    ),
+)
 
 
 def take_off_restarts(session: Session, keys: Sequence[Key]) -> None:
@@ -86,7 +90,17 @@ def take_off_restarts(session: Session, keys: Sequence[Key]) -> None:
         )
 
 
-def restarts_at(session: Session, sites: Iterable[str], since: datetime) -> Sequence[Restart]:
-    """Read the restarts at these sites since then, oldest first."""
-    query = select(Restart).where(among(Restart.site, sites), Restart.at > since)
-    return session.scalars(query.order_by(Restart.at)).all()
+def restarts_at(
+    session: Session, sites: Iterable[str], since: datetime, until: datetime | None = None
+) -> Sequence[Restart]:
+    """Read the restarts at these sites after `since`, and no later than `until`; oldest first."""
+    query = _RESTARTS_AT if until is None else _RESTARTS_UNTIL
+    given = {"uids": list(sites), "since": since, "until": until}
+    return session.scalars(query, given).all()
+
+
+_SINCE: Final = bindparam("since", type_=UtcDateTime())
+_RESTARTS_AT: Final = (
+    select(Restart).where(among(Restart.site), Restart.at > _SINCE).order_by(Restart.at)
+)
+_RESTARTS_UNTIL: Final = _RESTARTS_AT.where(Restart.at <= UNTIL)

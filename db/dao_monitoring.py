@@ -5,29 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Integer, String, Text, and_, case, literal, or_, select, update
+from sqlalchemy import Integer, String, and_, case, literal, or_, select, update
 from sqlalchemy.orm import Session
-from sqlalchemy.types import TypeEngine
 
 from db.dao_common import (
     EARLIEST,
     FIRST,
     FRESH,
     LATEST,
-    MOST,
-    NOW,
-    UNSYNCED,
     Row,
+    core,
     fold,
     insert_rows,
-    is_postgresql,
     merged,
     upsert,
 )
-from db.sets import among, rowset
-from db.types_common import UtcDateTime
+from db.sets import SetStatement, among
 from db.types_monitoring import Job, JobPeriod, Simulation
 from db.validator_dao_monitoring import validate_jobs, validate_periods, validate_simulations
 from db.values_monitoring import READ_JOB, READ_SIMULATION, job_of, simulation_of
@@ -177,7 +172,8 @@ def store_counts(
         text = json.dumps(counts, sort_keys=True)
         if counts and text != job.counts:
             rows.append({"uid": job.uid, "counts": text})
-    _set(session, Job, {"counts": Text()}, rows)
+    if rows:
+        _SET_COUNTS.execute(session, rows)
 
 
 def store_figures(
@@ -192,93 +188,49 @@ def store_figures(
         for job in jobs
         if job.uid in given and (job.figures_at is None or given[job.uid][0] >= job.figures_at)
     ]
-    _set(session, Job, {"figures": Text(), "figures_at": UtcDateTime()}, rows)
+    if rows:
+        _SET_FIGURES.execute(session, rows)
 
 
 def store_seen_periods(session: Session, rows: Sequence[Row]) -> None:
     """Keep the period that run.card showed, for jobs whose messages told none."""
     if rows:
-        given = rowset(session, rows, {"uid": String(), "period": Integer()})
-        session.execute(
-            update(Job)
-            .where(Job.uid == given.c.uid, Job.period.is_(None))
-            .values(period=given.c.period),
-            execution_options=UNSYNCED,
-        )
+        _STORE_SEEN_PERIODS.execute(session, rows)
+
+
+_JOB: Final = core(Job)
+_STORE_SEEN_PERIODS: Final = SetStatement(
+    {"uid": String(), "period": Integer()},
+    lambda given: (
+        update(_JOB)
+        .where(_JOB.c.uid == given.c.uid, _JOB.c.period.is_(None))
+        .values(period=given.c.period)
+    ),
+)
 
 
 def set_next_start_checks(session: Session, rows: Sequence[Row]) -> None:
     """Arm or clear the alarm of the next start: rows of uid and next_start_check_at."""
-    _set(session, Simulation, {"next_start_check_at": UtcDateTime()}, rows)
-
-
-def _set(
-    session: Session,
-    table: type[Job | Simulation],
-    kinds: Mapping[str, TypeEngine[Any]],
-    rows: Sequence[Row],
-) -> None:
-    """Set these columns, by uid."""
     if rows:
-        given = rowset(session, rows, {"uid": String(), **kinds})
-        session.execute(
-            update(table)
-            .where(table.uid == given.c.uid)
-            .values({name: given.c[name] for name in kinds}),
-            execution_options=UNSYNCED,
-        )
+        _SET_NEXT_START_CHECKS.execute(session, rows)
 
 
-def due_late_jobs(session: Session, now: datetime, limit: int) -> Sequence[str]:
-    """Jobs whose alarm is due, or that ended last where the next start is; oldest first."""
-    given = {"now": now, "most": limit}
-    found = [*session.scalars(_LATE, given), *session.scalars(_STALLED, given)]
-    return [uid for uid in found if uid is not None][:limit]
-
-
-_LATE: Final = (
-    select(Job.uid).where(Job.late_check_at <= NOW).order_by(Job.late_check_at).limit(MOST)
-)
-_STALLED: Final = (
-    select(Simulation.last_ended_job_uid)
-    .where(Simulation.next_start_check_at <= NOW, Simulation.last_ended_job_uid.is_not(None))
-    .order_by(Simulation.next_start_check_at)
-    .limit(MOST)
-)
-
-
-def take_late(session: Session, job_uids: Sequence[str], now: datetime) -> list[Job]:
-    """Take the due alarms of these jobs: locked, read, cleared. Each alarm is taken once."""
-    query = select(Job).where(among(Job.uid, job_uids), Job.late_check_at <= now).order_by(Job.uid)
-    if is_postgresql(session):
-        query = query.with_for_update(skip_locked=True)
-    found = list(session.scalars(query, execution_options=FRESH))
-    session.execute(
-        update(Job).where(among(Job.uid, [job.uid for job in found])).values(late_check_at=None),
-        execution_options=UNSYNCED,
+def _setting(table: type[Job | Simulation], *names: str) -> SetStatement:
+    """Set these columns, by uid."""
+    columns = core(table).c
+    return SetStatement(
+        {name: columns[name].type for name in ("uid", *names)},
+        lambda given: (
+            update(core(table))
+            .where(columns.uid == given.c.uid)
+            .values({name: given.c[name] for name in names})
+        ),
     )
-    return found
 
 
-def take_stalled(session: Session, job_uids: Sequence[str], now: datetime) -> list[Simulation]:
-    """Take the due next-start alarms of the simulations in which these jobs ended last."""
-    query = (
-        select(Simulation)
-        .where(
-            among(Simulation.last_ended_job_uid, job_uids), Simulation.next_start_check_at <= now
-        )
-        .order_by(Simulation.uid)
-    )
-    if is_postgresql(session):
-        query = query.with_for_update(skip_locked=True)
-    found = list(session.scalars(query, execution_options=FRESH))
-    session.execute(
-        update(Simulation)
-        .where(among(Simulation.uid, [simulation.uid for simulation in found]))
-        .values(next_start_check_at=None),
-        execution_options=UNSYNCED,
-    )
-    return found
+_SET_COUNTS: Final = _setting(Job, "counts")
+_SET_FIGURES: Final = _setting(Job, "figures", "figures_at")
+_SET_NEXT_START_CHECKS: Final = _setting(Simulation, "next_start_check_at")
 
 
 def jobs(session: Session, uids: Iterable[str]) -> dict[str, JobFacts]:

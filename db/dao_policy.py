@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dao_common import upsert
+from db.dao_common import inserting
 from db.types_decisions import PolicyText
 
 
@@ -17,9 +17,9 @@ def store(session: Session, digest: str, texts: Mapping[str, str], now: datetime
 
     `texts` has its values (`text`) and its `settings_text`.
     """
-    statement = upsert(session, PolicyText).on_conflict_do_nothing().returning(PolicyText.digest)
     values = {"digest": digest, "since": now, **texts}
-    return bool(session.scalars(statement, [values]).all())
+    statement = inserting(PolicyText, tuple(values), returning="digest")
+    return bool(statement.execute(session, [values]).all())
 
 
 def texts(session: Session, digests: Iterable[str]) -> dict[str, str]:

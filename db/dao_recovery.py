@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Update, and_, case, exists, func, or_, select, update
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy import Table, Update, and_, case, exists, func, or_, select, update
+from sqlalchemy.orm import Session
 
-from db.dao_common import UNSYNCED, is_postgresql
+from db.dao_common import core, is_postgresql
 from db.sets import among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
@@ -20,6 +20,12 @@ from db.types_monitoring import Job, JobPeriod, Simulation
 from db.types_supervision import Restart, Supervision
 from supervision.facts import JobKind, TriggerKind
 
+_DECISION: Final = core(Decision)
+_JOB: Final = core(Job)
+_PERIOD: Final = core(JobPeriod)
+_RESTART: Final = core(Restart)
+_SIMULATION: Final = core(Simulation)
+_SUPERVISION: Final = core(Supervision)
 _CHAIN: Final = (TriggerKind.FATAL.value, TriggerKind.LATE.value, TriggerKind.STALLED.value)
 
 
@@ -47,79 +53,78 @@ def note(session: Session, simulation_uids: Iterable[str]) -> None:
     uids = list(simulation_uids)
     if uids:
         for statement in _noting():
-            session.execute(statement, {"uids": uids}, execution_options=UNSYNCED)
+            session.execute(statement, {"uids": uids})
 
 
 @cache
 def _noting() -> tuple[Update, ...]:
     """What fills the columns, in order; rows that say it already are left as they are."""
     open_rows = and_(
-        among(Decision.simulation_uid),
-        Decision.kind.in_(_CHAIN),
-        or_(Decision.recovered_at.is_(None), Decision.restarted_by.is_distinct_from("us")),
+        among(_DECISION.c.simulation_uid),
+        _DECISION.c.kind.in_(_CHAIN),
+        or_(_DECISION.c.recovered_at.is_(None), _DECISION.c.restarted_by.is_distinct_from("us")),
     )
     times = {"restarted_at": _restarted_at(), "recovered_at": _recovered_at()}
     restarter = {"restarted_by": case((_by_us(), "us"), else_="hand")}
     recovered = (
-        select(func.min(Decision.recovered_at, type_=UtcDateTime()))
-        .where(Decision.job_uid == Supervision.job_uid)
-        .correlate(Supervision)
+        select(func.min(_DECISION.c.recovered_at, type_=UtcDateTime()))
+        .where(_DECISION.c.job_uid == _SUPERVISION.c.job_uid)
+        .correlate(_SUPERVISION)
         .scalar_subquery()
     )
-    acted = and_(among(Supervision.simulation_uid), Supervision.executed_at.is_not(None))
+    acted = and_(among(_SUPERVISION.c.simulation_uid), _SUPERVISION.c.executed_at.is_not(None))
     return (
-        _changing(Decision, times).where(open_rows),
-        _changing(Decision, restarter).where(open_rows, Decision.restarted_at.is_not(None)),
-        _changing(Supervision, {"recovered_at": recovered}).where(acted),
+        _changing(_DECISION, times).where(open_rows),
+        _changing(_DECISION, restarter).where(open_rows, _DECISION.c.restarted_at.is_not(None)),
+        _changing(_SUPERVISION, {"recovered_at": recovered}).where(acted),
     )
 
 
-def _changing(table: type[DeclarativeBase], values: dict[str, Any]) -> Update:
-    columns = table.__table__.c
-    changes = (columns[name].is_distinct_from(value) for name, value in values.items())
+def _changing(table: Table, values: dict[str, Any]) -> Update:
+    changes = (table.c[name].is_distinct_from(value) for name, value in values.items())
     return update(table).where(or_(*changes)).values(values)
 
 
 def _later_compute() -> Any:  # noqa: ANN401
     return and_(
-        Job.simulation_uid == Decision.simulation_uid,
-        Job.kind == JobKind.COMPUTE.value,
-        Job.uid != Decision.job_uid,
-        Job.started_at > Decision.first_at,
+        _JOB.c.simulation_uid == _DECISION.c.simulation_uid,
+        _JOB.c.kind == JobKind.COMPUTE.value,
+        _JOB.c.uid != _DECISION.c.job_uid,
+        _JOB.c.started_at > _DECISION.c.first_at,
     )
 
 
 def _restarted_at() -> Any:  # noqa: ANN401
-    later = select(func.min(Job.started_at, type_=UtcDateTime())).where(_later_compute())
-    return later.correlate(Decision).scalar_subquery()
+    later = select(func.min(_JOB.c.started_at, type_=UtcDateTime())).where(_later_compute())
+    return later.correlate(_DECISION).scalar_subquery()
 
 
 def _recovered_at() -> Any:  # noqa: ANN401
     failed = _failed_period()
     beyond = (
-        select(func.min(JobPeriod.at, type_=UtcDateTime()))
+        select(func.min(_PERIOD.c.at, type_=UtcDateTime()))
         .where(
-            JobPeriod.simulation_uid == Decision.simulation_uid,
-            JobPeriod.at > Decision.first_at,
-            JobPeriod.number > failed,
+            _PERIOD.c.simulation_uid == _DECISION.c.simulation_uid,
+            _PERIOD.c.at > _DECISION.c.first_at,
+            _PERIOD.c.number > failed,
         )
-        .correlate(Decision)
+        .correlate(_DECISION)
         .scalar_subquery()
     )
     ended = (
-        select(func.min(Job.ended_at, type_=UtcDateTime()))
-        .where(_later_compute(), Job.ended_at.is_not(None))
-        .correlate(Decision)
+        select(func.min(_JOB.c.ended_at, type_=UtcDateTime()))
+        .where(_later_compute(), _JOB.c.ended_at.is_not(None))
+        .correlate(_DECISION)
         .scalar_subquery()
     )
     complete = (
-        select(Simulation.complete_at)
+        select(_SIMULATION.c.complete_at)
         .where(
-            Simulation.uid == Decision.simulation_uid,
-            Simulation.complete_at > Decision.first_at,
-            Simulation.complete_at > _restarted_at(),
+            _SIMULATION.c.uid == _DECISION.c.simulation_uid,
+            _SIMULATION.c.complete_at > _DECISION.c.first_at,
+            _SIMULATION.c.complete_at > _restarted_at(),
         )
-        .correlate(Decision)
+        .correlate(_DECISION)
         .scalar_subquery()
     )
     first = func.coalesce(beyond, ended, complete)
@@ -128,27 +133,30 @@ def _recovered_at() -> Any:  # noqa: ANN401
 
 def _failed_period() -> Any:  # noqa: ANN401
     return (
-        select(Job.period).where(Job.uid == Decision.job_uid).correlate(Decision).scalar_subquery()
+        select(_JOB.c.period)
+        .where(_JOB.c.uid == _DECISION.c.job_uid)
+        .correlate(_DECISION)
+        .scalar_subquery()
     )
 
 
 def _by_us() -> Any:  # noqa: ANN401
     starter = (
-        select(Job.scheduler_id)
-        .where(_later_compute(), Job.started_at == Decision.restarted_at)
+        select(_JOB.c.scheduler_id)
+        .where(_later_compute(), _JOB.c.started_at == _DECISION.c.restarted_at)
         .limit(1)
-        .correlate(Decision)
+        .correlate(_DECISION)
         .scalar_subquery()
     )
     acted = exists().where(
-        Restart.simulation_uid == Decision.simulation_uid,
+        _RESTART.c.simulation_uid == _DECISION.c.simulation_uid,
         or_(
-            Restart.scheduler_id == starter,  # the centre's clock may be off: no times here
+            _RESTART.c.scheduler_id == starter,  # the centre's clock may be off: no times here
             and_(
                 starter.is_(None),
-                Restart.at < Decision.restarted_at,
-                Restart.at > Decision.first_at,
+                _RESTART.c.at < _DECISION.c.restarted_at,
+                _RESTART.c.at > _DECISION.c.first_at,
             ),
         ),
     )
-    return acted.correlate(Decision)
+    return acted.correlate(_DECISION)

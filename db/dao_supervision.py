@@ -6,14 +6,24 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, String, case, or_, select, text, update
+from sqlalchemy import (
+    Executable,
+    FromClause,
+    Integer,
+    String,
+    case,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from db.dao_common import NOW, UNSYNCED, UNTIL, Row, insertion, is_postgresql
+from db.dao_common import NOW, UNSYNCED, Row, core, inserting, is_postgresql
 from db.dao_decisions import kept_wake
-from db.sets import among, rowset
+from db.sets import SetStatement, among
 from db.types_common import UtcDateTime
 from db.types_supervision import Supervision
 from db.validator_dao_supervision import validate_changes, validate_new
@@ -21,6 +31,9 @@ from db.values_supervision import READ, changes_of, in_states, value_of
 from supervision.facts import Supervision as Value
 from supervision.facts import Wish
 from supervision.fsm.states import UNFINISHED, State
+
+_TABLE: Final = core(Supervision)
+_COLUMNS: Final = _TABLE.c
 
 
 def insert_new(session: Session, rows: Sequence[Row]) -> set[str]:
@@ -33,78 +46,8 @@ def insert_new(session: Session, rows: Sequence[Row]) -> set[str]:
         return set()
     validate_new(rows)
     ordered = sorted(rows, key=lambda row: str(row["job_uid"]))
-    statement = insertion(session, Supervision, ordered).returning(Supervision.id)
-    return set(session.scalars(statement, execution_options=UNSYNCED))
-
-
-def claim(
-    session: Session,
-    where: ColumnElement[bool],
-    *,
-    now: datetime,
-    until: datetime,
-    limit: int | None = None,
-) -> list[Value]:
-    """Claim rows that have an alarm, are due and free: one guarded UPDATE.
-
-    Sets the lease, version + 1, claim_count + 1, and the alarm at the lease's end, so that a row
-    whose worker dies is seen again. Oldest alarm first.
-    """
-    picked = _DUE.where(where).limit(limit)
-    if is_postgresql(session):
-        picked = picked.with_for_update(skip_locked=True)
-    return _leased(session, picked, {"now": now, "until": until})
-
-
-# Built once, not for every claim: SQLAlchemy takes about a millisecond for it.
-_FREE: Final = or_(Supervision.lease_until.is_(None), Supervision.lease_until <= NOW)
-_DUE: Final = (
-    select(Supervision.id)
-    .where(
-        Supervision.wake_at.is_not(None),
-        or_(Supervision.not_before.is_(None), Supervision.not_before <= NOW),
-        _FREE,
-    )
-    .order_by(Supervision.wake_at, Supervision.id)
-)
-_LEASE: Final = (
-    update(Supervision)
-    .values(
-        lease_until=UNTIL,
-        # What is finished gets no alarm by it: an order that dies leaves it at rest.
-        wake_at=case((Supervision.wake_at.is_(None), None), else_=UNTIL),
-        version=Supervision.version + 1,
-        claim_count=Supervision.claim_count + 1,
-    )
-    .returning(*READ)
-)
-
-
-def _leased(session: Session, picked: Any, times: Mapping[str, datetime]) -> list[Value]:  # noqa: ANN401
-    statement = _LEASE.where(Supervision.id.in_(picked.scalar_subquery()))
-    found = session.execute(statement, times, execution_options=UNSYNCED)
-    return [value_of(row) for row in found]
-
-
-def seize(
-    session: Session,
-    supervision_id: str,
-    *,
-    now: datetime,
-    until: datetime,
-    version: int | None = None,
-) -> Value | None:
-    """Claim one row whatever its alarm; None while it is leased, or where it has moved on.
-
-    `version`: what the caller knows of the row is of this version, and worth nothing for another.
-    """
-    picked = select(Supervision.id).where(Supervision.id == supervision_id, _FREE)
-    if version is not None:
-        picked = picked.where(Supervision.version == version)
-    if is_postgresql(session):  # who had to wait for the row looks at it again
-        picked = picked.with_for_update()
-    found = _leased(session, picked, {"now": now, "until": until})
-    return found[0] if found else None
+    statement = inserting(Supervision, tuple(ordered[0]), returning="id")
+    return set(statement.execute(session, ordered).scalars())
 
 
 def confirm(session: Session, changes: Sequence[tuple[Value, Value]]) -> set[str]:
@@ -136,24 +79,31 @@ def _said(old: Value, new: Value) -> Row:
 def _written(session: Session, changed: frozenset[str], rows: Sequence[Row]) -> Iterable[str]:
     if "script_content" in changed and is_postgresql(session):
         session.execute(_ROOM_FOR_SCRIPTS)
-    kinds = {name: Supervision.__table__.c[name].type for name in sorted(changed)}
-    given = rowset(session, rows, {**kinds, **_GUARD})
-    woken = Supervision.wake_at < given.c.claimed_wake
-    statement = (
-        update(Supervision)
-        .where(Supervision.id == given.c.id, Supervision.version == given.c.version)
-        .values(
-            **{name: given.c[name] for name in sorted(changed)},
-            wake_at=kept_wake(Supervision.wake_at, woken, given.c.wake_at),
-            not_before=case((woken, None), else_=given.c.not_before),
-            lease_until=None,
-            version=Supervision.version + 1,
-            claim_count=0,
-            rewakes=0,
+    return _confirming(changed).execute(session, rows).scalars()
+
+
+@cache
+def _confirming(changed: frozenset[str]) -> SetStatement:
+    def build(given: FromClause) -> Executable:
+        woken = _COLUMNS.wake_at < given.c.claimed_wake
+        return (
+            update(_TABLE)
+            .where(_COLUMNS.id == given.c.id, _COLUMNS.version == given.c.version)
+            .values(
+                **{name: given.c[name] for name in sorted(changed)},
+                wake_at=kept_wake(_COLUMNS.wake_at, woken, given.c.wake_at),
+                not_before=case((woken, None), else_=given.c.not_before),
+                lease_until=None,
+                version=_COLUMNS.version + 1,
+                claim_count=0,
+                rewakes=0,
+            )
+            .returning(_COLUMNS.id)
         )
-        .returning(Supervision.id)
+
+    return SetStatement(
+        {**{name: _COLUMNS[name].type for name in sorted(changed)}, **_GUARD}, build
     )
-    return session.scalars(statement, execution_options=UNSYNCED)
 
 
 _ROOM_FOR_SCRIPTS: Final = text("SET LOCAL work_mem = '64MB'")
@@ -194,47 +144,41 @@ def raise_tries(session: Session, rows: Sequence[Value], now: datetime) -> dict[
     if not rows:
         return {}
     claims = [{"id": row.id, "version": row.version} for row in rows]
-    given = rowset(session, claims, {"id": String(), "version": Integer()})
-    statement = (
-        update(Supervision)
+    found = _RAISE_TRIES.execute(session, claims, {"now": now})
+    return {each.id: each.lease_until for each in found}
+
+
+_RAISE_TRIES: Final = SetStatement(
+    {"id": String(), "version": Integer()},
+    lambda given: (
+        update(_TABLE)
         .where(
-            Supervision.id == given.c.id,
-            Supervision.version == given.c.version,
-            Supervision.lease_until > now,
+            _COLUMNS.id == given.c.id,
+            _COLUMNS.version == given.c.version,
+            _COLUMNS.lease_until > NOW,
         )
-        .values(dispatch_try_count=Supervision.dispatch_try_count + 1, acted_at=now)
-        .returning(Supervision.id, Supervision.lease_until)
-    )
-    return {found.id: found.lease_until for found in session.execute(statement)}
+        .values(dispatch_try_count=_COLUMNS.dispatch_try_count + 1, acted_at=NOW)
+        .returning(_COLUMNS.id, _COLUMNS.lease_until)
+    ),
+)
 
 
 def wake(session: Session, simulation_uids: Iterable[str], now: datetime) -> None:
     """Bring forward the alarms of unfinished and watched supervisions, leased ones too."""
-    session.execute(
-        update(Supervision)
-        .where(
-            among(Supervision.simulation_uid, simulation_uids),
-            in_states((*UNFINISHED, State.EXECUTED)),
-            Supervision.wake_at > now,
-        )
-        .values(wake_at=now, not_before=None),
-        execution_options=UNSYNCED,
-    )
+    session.execute(_WAKE, {"uids": list(simulation_uids), "now": now})
 
 
 def wake_put_off(session: Session, job_uids: Iterable[str], cause: str, now: datetime) -> None:
     """Bring forward the unfinished supervisions of these jobs that this rule put off."""
-    session.execute(
-        update(Supervision)
-        .where(
-            among(Supervision.job_uid, job_uids),
-            in_states(UNFINISHED),
-            Supervision.cause == cause,
-            Supervision.wake_at > now,
-        )
-        .values(wake_at=now, not_before=None),
-        execution_options=UNSYNCED,
-    )
+    put_off = _WAKE_JOBS.where(_COLUMNS.cause == cause)
+    session.execute(put_off, {"uids": list(job_uids), "now": now})
+
+
+_WAKING: Final = update(_TABLE).where(_COLUMNS.wake_at > NOW).values(wake_at=NOW, not_before=None)
+_WAKE: Final = _WAKING.where(
+    among(_COLUMNS.simulation_uid), in_states((*UNFINISHED, State.EXECUTED))
+)
+_WAKE_JOBS: Final = _WAKING.where(among(_COLUMNS.job_uid), in_states(UNFINISHED))
 
 
 def want(session: Session, supervision_id: str, wish: Wish, now: datetime) -> bool:
@@ -275,7 +219,6 @@ def sites_of(session: Session, ids: Iterable[str]) -> dict[str, str]:
     return {found.id: found.site for found in session.execute(_SITES, {"uids": list(ids)})}
 
 
-_COLUMNS: Final = Supervision.__table__.c
 _OF_JOBS: Final = select(*READ).where(among(_COLUMNS.job_uid))
 _OF_IDS: Final = select(*READ).where(among(_COLUMNS.id))
 _SITES: Final = select(_COLUMNS.id, _COLUMNS.site).where(among(_COLUMNS.id))

@@ -7,7 +7,7 @@ parameters is met, and the server has one literal to read and not a thousand.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +17,9 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Dialect,
+    Executable,
     FromClause,
+    Result,
     Text,
     bindparam,
     cast,
@@ -30,7 +32,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from db.types_common import UtcDateTime, to_text
 
@@ -77,36 +79,76 @@ def _in_json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:  # 
     return f"{wanted} IN (SELECT value FROM json_each({ids}))"  # noqa: S608 - both are compiled
 
 
-def rowset(
-    session: Session,
-    rows: Sequence[Mapping[str, object]],
-    columns: Mapping[str, Any],
-) -> FromClause:
-    """Make a set of rows a table that a statement can join, whatever their number.
+Columns = Mapping[str, TypeEngine[Any]]
+"""The columns of a set of rows, by name."""
 
-    One parameter a column (PostgreSQL: arrays) or one in all (SQLite: JSON): the statement's text,
-    and so its compiled form, is the same for one row and for a thousand. Keys of `rows` are those
-    of `columns`, whose values are types.
+
+class SetStatement:
+    """A statement over a set of rows: built once for each database, executed with any rows.
+
+    `build` makes it of the table, called `given`, that the rows are. What is built anew for each
+    set costs as much as what is done for its rows, and keeps the rows in memory: expressions refer
+    to each other in rings, so they live until the next collection.
     """
-    dialect = session.get_bind().dialect
+
+    def __init__(self, columns: Columns, build: Callable[[FromClause], Executable]) -> None:
+        """Nothing is built before it is executed."""
+        self._columns = dict(columns)
+        self._build = build
+        self._built: dict[str, Executable] = {}
+
+    def execute(
+        self,
+        session: Session,
+        rows: Sequence[Mapping[str, object]],
+        more: Mapping[str, Any] | None = None,
+    ) -> Result[Any]:
+        """Execute it; keys of `rows` include the columns. `more`: parameters of its own."""
+        dialect = session.get_bind().dialect
+        statement = self._built.get(dialect.name)
+        if statement is None:
+            statement = self._built[dialect.name] = self._build(_table(self._columns, dialect))
+        given = _given(rows, self._columns, dialect)
+        return session.execute(statement, {**given, **(more or {})})
+
+
+def _table(columns: Columns, dialect: Dialect) -> FromClause:
+    """The rows as a table. One parameter a column (PostgreSQL: arrays), or one in all (SQLite)."""
     if dialect.name == "sqlite":
-        return _from_json(rows, columns)
+        each = func.json_each(bindparam("given", type_=Text())).table_valued("value").alias("each")
+        picked = [
+            type_coerce(func.json_extract(each.c.value, f"$.{name}"), kind).label(name)
+            for name, kind in columns.items()
+        ]
+        return select(*picked).select_from(each).subquery("given")
     arrays = [
-        cast(_array([row[name] for row in rows], kind, dialect), ARRAY(kind))
+        cast(bindparam(f"given_{name}", type_=_array(kind)), ARRAY(kind))
         for name, kind in columns.items()
     ]
     typed = [column(name, kind) for name, kind in columns.items()]
     return func.unnest(*arrays).table_valued(*typed).render_derived("given")
 
 
-def _array(values: Sequence[object], kind: Any, dialect: Dialect) -> BindParameter[Any]:  # noqa: ANN401
+def _array(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     """Bind an array as one literal: elements take the driver long to spell, the server to parse.
 
     Long texts are left to the driver: of those it is the literal that takes the server long.
     """
-    if isinstance(kind, Text):
-        return bindparam(None, values, ARRAY(kind))
-    return bindparam(None, _literal(values, dialect))
+    return ARRAY(kind) if isinstance(kind, Text) else Text()
+
+
+def _given(
+    rows: Sequence[Mapping[str, object]], columns: Columns, dialect: Dialect
+) -> dict[str, object]:
+    """Spell the rows as the parameters of their table."""
+    if dialect.name == "sqlite":
+        plain = [{name: _plain(row[name]) for name in columns} for row in rows]
+        return {"given": json.dumps(plain)}
+    spelled: dict[str, object] = {}
+    for name, kind in columns.items():
+        values = [row[name] for row in rows]
+        spelled[f"given_{name}"] = values if isinstance(kind, Text) else _literal(values, dialect)
+    return spelled
 
 
 def _literal(values: Sequence[object], dialect: Dialect) -> str:
@@ -126,16 +168,6 @@ def _element(value: object, dialect: Dialect) -> str:
 
 
 _TIME: Final = UtcDateTime()
-
-
-def _from_json(rows: Sequence[Mapping[str, object]], columns: Mapping[str, Any]) -> FromClause:
-    payload = json.dumps([{name: _plain(value) for name, value in row.items()} for row in rows])
-    each = func.json_each(bindparam(None, payload)).table_valued("value").alias("each")
-    picked = [
-        type_coerce(func.json_extract(each.c.value, f"$.{name}"), kind).label(name)
-        for name, kind in columns.items()
-    ]
-    return select(*picked).select_from(each).subquery("given")
 
 
 def _plain(value: object) -> object:

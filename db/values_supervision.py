@@ -65,10 +65,11 @@ _CONVERTED: Final[dict[str, Callable[[Any], object]]] = {
 }
 """The columns that have a form of their own in the value."""
 
+_COLUMNS: Final = Supervision.__table__.c
 READ: Final = (
-    Supervision.__table__.c.dispatch_status,
+    _COLUMNS.dispatch_status,
     *(
-        Supervision.__table__.c[name]
+        _COLUMNS[name]
         for name in Value.__dataclass_fields__
         if name not in {"state", "script_content"}
     ),
@@ -111,8 +112,8 @@ def in_states(states: Iterable[State]) -> ColumnElement[bool]:
     wanted = set(states)
     pairs = [
         and_(
-            Supervision.dispatch_status == dispatch.value,
-            Supervision.execution_status == execution.value,
+            _COLUMNS.dispatch_status == dispatch.value,
+            _COLUMNS.execution_status == execution.value,
         )
         for (dispatch, execution), state in STATUS_PAIRS.items()
         if state in wanted

@@ -155,7 +155,7 @@ class EngineSettings:
     sweep_limit: int = 1000
     outage_first: timedelta = timedelta(seconds=1)
     outage_cap: timedelta = timedelta(seconds=60)
-    batch: int = 200
+    batch: int = 400
     certificate_warnings: tuple[timedelta, ...] = (timedelta(days=7), timedelta(days=1))
     proxy_warnings: tuple[timedelta, ...] = (timedelta(hours=2),)
     credentials_every: timedelta = timedelta(seconds=10)

@@ -50,7 +50,7 @@ class Consumer:
 
     queue: str
     handle: Handler
-    batch: int = 200
+    batch: int = 400
     first_pause_seconds: float = 1.0
     longest_pause_seconds: float = 60.0
     tracer: Tracer = field(default_factory=NoTracer)

@@ -156,4 +156,8 @@ def status_of(state: State, *, at_centre: bool) -> tuple[DispatchStatus, Executi
     """
     if state in {State.FAILED, State.CANCELLED} and at_centre:
         return DispatchStatus.DISPATCHED, ExecutionStatus(state.value)
-    return next(pair for pair, spelled in STATUS_PAIRS.items() if spelled is state)
+    return _PAIRS[state]
+
+
+_PAIRS: Final = {state: pair for pair, state in reversed(STATUS_PAIRS.items())}
+"""The first pair of each state: that of a script which has not reached the centre."""

@@ -11,8 +11,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from db import dao_decisions, dao_history, dao_monitoring, dao_supervision
-from db.types_supervision import Supervision as Row
+from db import dao_claims, dao_decisions, dao_history, dao_monitoring, dao_supervision
 from supervision.facts import AnswerKind, Key, Supervision
 from supervision.fsm.states import Event, Queue, State
 from tests.factories import JOB
@@ -97,7 +96,7 @@ def test_after_the_claim_before_the_act(service: Bench, state: State) -> None:
     service.clock.advance(HOUR)
     with service.tools.database.write() as session:
         now = service.clock.now()
-        (claimed,) = dao_supervision.claim(session, Row.id == row.id, now=now, until=now + LEASE)
+        (claimed,) = dao_claims.claim(session, [row.id], [state], lease=(now, now + LEASE))
     assert now + LEASE == claimed.wake_at
     service.settle()
     assert state is service.row().state, "nobody touches what is leased"

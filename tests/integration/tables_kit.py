@@ -11,13 +11,12 @@ from uuid import NAMESPACE_OID, uuid5
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session, undefer
 
-from db import dao_decisions, dao_supervision
+from db import dao_claims, dao_decisions, dao_supervision
 from db.dao_decisions import VERDICT_COLUMNS
 from db.session import Database, create
 from db.types_common import Base
 from db.types_decisions import Decision
 from db.types_monitoring import Job, Simulation
-from db.types_supervision import Supervision
 from db.values_decisions import LedgerRow
 from supervision.facts import Supervision as Value
 from supervision.fsm.states import State, status_of
@@ -154,8 +153,8 @@ def simulation(database: Database, name: str = "simulation") -> Simulation:
 
 def claimed(session: Session, *rows: Row, now: datetime = NOW) -> list[Value]:
     """Claim supervisions by id, until LEASE or as long from a later `now`."""
-    where = Supervision.id.in_([row["id"] for row in rows])
-    return dao_supervision.claim(session, where, now=now, until=now + (LEASE - NOW))
+    ids = [row["id"] for row in rows]
+    return dao_claims.claim(session, ids, State, lease=(now, now + (LEASE - NOW)))
 
 
 def claimed_decisions(

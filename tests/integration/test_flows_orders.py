@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from db import dao_supervision
+from db import dao_claims
 from supervision.errors import NotFound, Refused
 from supervision.facts import AnswerKind, ExitCode, Wish
 from supervision.fsm import machine
@@ -263,7 +263,7 @@ def _leased(made: Bench, lease: timedelta) -> str:
     row = made.to_formatted()
     with made.tools.database.write() as session:
         now = made.tools.database.now(session)
-        assert dao_supervision.seize(session, row.id, now=now, until=now + lease)
+        assert dao_claims.seize(session, row.id, lease=(now, now + lease))
     return row.id
 
 

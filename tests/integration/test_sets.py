@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import FromClause, Select, String, Text, event, select
 
 from db.session import Database
-from db.sets import UIDS, among
+from db.sets import UIDS, SetStatement, among
 from db.types_monitoring import Simulation
 from tests.integration.tables_kit import opened, put
 
@@ -65,3 +67,47 @@ def test_one_statement_serves_every_number_of_ids(database: Database) -> None:
         assert min(count, len(HOSTILE) + 2) == len(found)
     [(_, parameters)] = seen
     assert 1 == parameters
+
+
+def _echo(given: FromClause) -> Select[Any]:
+    return select(given.c.name, given.c.long)
+
+
+class _Watched(str):
+    """A text of which one can tell whether anything still holds it."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_rows_come_through_unchanged_by_a_statement_that_is_built_once(database: Database) -> None:
+    """Any text, none at all, and twice the same; the second set meets the same statement."""
+    built = 0
+
+    def build(given: FromClause) -> Select[Any]:
+        nonlocal built
+        built += 1
+        return _echo(given)
+
+    echo = SetStatement({"name": String(), "long": Text()}, build)
+    rows = [{"name": name, "long": name, "more": 1} for name in (*HOSTILE, None, HOSTILE[0])]
+    for given in (rows, rows[:1]):
+        with database.read() as session:
+            found = [(row.name, row.long) for row in echo.execute(session, given)]
+        assert [(row["name"], row["long"]) for row in given] == found
+    assert 1 == built
+
+
+def test_a_statement_does_not_keep_the_rows_that_it_was_given(database: Database) -> None:
+    """A set of scripts is many megabytes: it goes with its last reader, not with a collection."""
+    echo = SetStatement({"name": String(), "long": Text()}, _echo)
+    gc.collect()
+    gc.disable()
+    try:
+        script = _Watched("#!/bin/ksh")
+        seen = weakref.ref(script)
+        with database.read() as session:
+            assert 1 == len(echo.execute(session, [{"name": "a", "long": script}]).all())
+        del script
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from db import dao_facts, dao_messages, dao_monitoring, dao_recovery
+from db import dao_alarms, dao_facts, dao_messages, dao_monitoring, dao_recovery
 from db.session import Database
 from db.types_decisions import Decision
 from db.types_messages import Message
@@ -287,7 +287,7 @@ def test_the_start_that_came_late_replaces_the_alarm_of_the_first_sign(database:
     for name in "ab":
         _jobs(database, _heard(ago(days=1), name))
     with database.write() as session:
-        assert 1 == len(dao_monitoring.take_late(session, [uid("b")], NOW))
+        assert 1 == len(dao_alarms.take_late(session, [uid("b")], NOW))
     for name in "ab":
         _jobs(database, _started(ago(days=1), name) | {"late_started_at": NOW + DAY})
     assert [NOW + DAY] * 2 == [job(database, each).late_check_at for each in "ab"]
@@ -297,7 +297,7 @@ def test_an_alarm_that_has_rung_is_not_armed_by_what_comes_after(database: Datab
     """One alarm per job and threshold: no mail every hour."""
     _jobs(database, _started(ago(days=2)))
     with database.write() as session:
-        assert 1 == len(dao_monitoring.take_late(session, [uid("job")], NOW))
+        assert 1 == len(dao_alarms.take_late(session, [uid("job")], NOW))
     _jobs(database, _heard(NOW))
     _jobs(database, _started(ago(days=2)))
     assert None is job(database, "job").late_check_at
@@ -338,7 +338,7 @@ def test_alarms_that_are_due_are_found_oldest_first(database: Database) -> None:
     put(database, Simulation, _ended("last", NOW), _ended("not yet", NOW + MINUTE))
     put(database, Simulation, {"uid": "nobody ended", "next_start_check_at": NOW})
     with database.read() as session:
-        found = [dao_monitoring.due_late_jobs(session, NOW, limit) for limit in (10, 2)]
+        found = [dao_alarms.due_late_jobs(session, NOW, limit) for limit in (10, 2)]
     expected = [uid(name) for name in ("later", "late", "last")]
     assert [expected, expected[:2]] == [list(each) for each in found]
 
@@ -347,8 +347,8 @@ def test_a_late_alarm_is_taken_once(database: Database) -> None:
     """With the time at which it was due; one that is not due stays."""
     put(database, Job, _about("a", late_check_at=NOW), _about("b", late_check_at=NOW + MINUTE))
     with database.write() as session:
-        taken = dao_monitoring.take_late(session, [uid("a"), uid("b"), uid("nobody")], NOW)
-        again = dao_monitoring.take_late(session, [uid("a"), uid("b")], NOW)
+        taken = dao_alarms.take_late(session, [uid("a"), uid("b"), uid("nobody")], NOW)
+        again = dao_alarms.take_late(session, [uid("a"), uid("b")], NOW)
     assert [(uid("a"), NOW)] == [(each.uid, each.late_check_at) for each in taken]
     assert [] == again
     assert [None, NOW + MINUTE] == [job(database, each).late_check_at for each in "ab"]
@@ -358,9 +358,9 @@ def test_a_stalled_chain_is_taken_once_by_the_job_that_ended_last(database: Data
     """Not by one that ended before it."""
     put(database, Simulation, _ended("a", NOW), _ended("b", NOW + MINUTE))
     with database.write() as session:
-        assert [] == dao_monitoring.take_stalled(session, [uid("earlier")], NOW)
-        taken = dao_monitoring.take_stalled(session, [uid("a"), uid("b")], NOW)
-        again = dao_monitoring.take_stalled(session, [uid("a"), uid("b")], NOW)
+        assert [] == dao_alarms.take_stalled(session, [uid("earlier")], NOW)
+        taken = dao_alarms.take_stalled(session, [uid("a"), uid("b")], NOW)
+        again = dao_alarms.take_stalled(session, [uid("a"), uid("b")], NOW)
     assert [(uid("of a"), NOW)] == [(each.uid, each.next_start_check_at) for each in taken]
     assert [] == again
     assert None is simulation(database, "of a").next_start_check_at
@@ -376,7 +376,7 @@ def test_takers_at_once_make_one_trigger_of_an_alarm(database: Database) -> None
     def work(_: int) -> list[str]:
         barrier.wait(timeout=30)
         with database.write() as session:
-            taken = dao_monitoring.take_late(session, [uid(name) for name in names], NOW)
+            taken = dao_alarms.take_late(session, [uid(name) for name in names], NOW)
             return [each.uid for each in taken]
 
     with ThreadPoolExecutor(3) as pool:

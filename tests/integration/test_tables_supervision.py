@@ -10,12 +10,12 @@ from threading import Barrier
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import true
 from sqlalchemy.exc import IntegrityError
 
 from db import (
     dao_alarms,
     dao_brakes,
+    dao_claims,
     dao_history,
     dao_holds,
     dao_retention,
@@ -179,7 +179,7 @@ def test_no_more_is_claimed_than_asked_for_and_the_oldest_first(
     for age, row in enumerate(_each(*JOBS)):
         put(database, Supervision, {**row, "wake_at": ago(minutes=age)})
     with database.write() as session:
-        found = dao_supervision.claim(session, true(), now=NOW, until=LEASE, limit=limit)
+        found = dao_claims.claim_due(session, "curie", State, lease=(NOW, LEASE), limit=limit)
     expected = {uid(name) for name in JOBS[::-1][:limit]}
     assert expected == {row.job_uid for row in found}
     assert len(expected) == sum(row["version"] for row in every(database, Supervision))
@@ -194,7 +194,7 @@ def test_claimers_at_once_get_disjoint_rows(database: Database) -> None:
     def work(_: int) -> list[str]:
         barrier.wait(timeout=30)
         with database.write() as session:
-            taken = dao_supervision.claim(session, true(), now=NOW, until=LEASE, limit=3)
+            taken = dao_claims.claim_due(session, "curie", State, lease=(NOW, LEASE), limit=3)
         return [row.id for row in taken]
 
     with ThreadPoolExecutor(4) as pool:
@@ -222,10 +222,10 @@ def test_a_person_claims_a_row_whatever_its_alarm(database: Database) -> None:
     put(database, Supervision, supervision(**in_state(State.CANCELLED), wake_at=None))
     name = supervision()["id"]
     with database.write() as session:
-        row = dao_supervision.seize(session, name, now=NOW, until=LEASE)
-        again = dao_supervision.seize(session, name, now=LEASE - MINUTE, until=LEASE)
-        after = dao_supervision.seize(session, name, now=LEASE, until=LEASE + MINUTE)
-        nobody = dao_supervision.seize(session, uid("nobody"), now=NOW, until=LEASE)
+        row = dao_claims.seize(session, name, lease=(NOW, LEASE))
+        again = dao_claims.seize(session, name, lease=(LEASE - MINUTE, LEASE))
+        after = dao_claims.seize(session, name, lease=(LEASE, LEASE + MINUTE))
+        nobody = dao_claims.seize(session, uid("nobody"), lease=(NOW, LEASE))
     assert row
     assert after
     assert (1, LEASE, State.CANCELLED) == (row.version, row.lease_until, row.state)
@@ -242,7 +242,7 @@ def test_an_order_that_dies_leaves_what_is_finished_at_rest(database: Database) 
     put(database, Supervision, at_rest, awake)
     with database.write() as session:
         for row in (at_rest, awake):
-            dao_supervision.seize(session, row["id"], now=NOW, until=LEASE)
+            dao_claims.seize(session, row["id"], lease=(NOW, LEASE))
     alarms = [value(database, row).wake_at for row in (at_rest, awake)]
     assert [None, LEASE] == alarms
 
@@ -711,7 +711,9 @@ def test_restarts_are_counted_once_an_attempt_and_inside_their_window(database: 
     since = ago(hours=1)
     with database.read() as session:
         at_site = dao_history.restarts_at(session, ["curie"], since)
+        earlier = dao_history.restarts_at(session, ["curie"], since, ago(minutes=20))
     assert [(a["id"], 1), (b["id"], 1), (a["id"], 2)] == _keys(at_site)
+    assert [(a["id"], 1), (b["id"], 1)] == _keys(earlier)
 
 
 def _keys(found: Any) -> list[tuple[str, int]]:  # noqa: ANN401

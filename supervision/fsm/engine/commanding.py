@@ -11,7 +11,7 @@ from threading import Event as Signal
 from time import perf_counter
 from typing import Final
 
-from db import dao_decisions, dao_supervision
+from db import dao_claims, dao_decisions, dao_supervision
 from supervision import policy as rules
 from supervision.errors import IllegalTransition, NotFound, Refused
 from supervision.facts import (
@@ -97,7 +97,7 @@ def _seized(tools: Tools, event: Event, supervision_id: str) -> Supervision:
             _refuse_impossible(found, event, supervision_id)
             now = tools.database.now(session)
             until = now + tools.settings.lease
-            row = dao_supervision.seize(session, supervision_id, now=now, until=until)
+            row = dao_claims.seize(session, supervision_id, lease=(now, until))
         if row is not None:
             return row
         if clock.monotonic_seconds() >= deadline:

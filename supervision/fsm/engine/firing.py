@@ -7,14 +7,8 @@ from functools import partial
 from time import perf_counter
 
 import structlog
-from sqlalchemy import and_
 
-from db import (
-    dao_supervision,
-    values_supervision,
-)
-from db.sets import among
-from db.types_supervision import Supervision as Row
+from db import dao_claims, dao_supervision
 from supervision.facts import Supervision
 from supervision.fsm import machine
 from supervision.fsm.actions import ACTIONS, give_up_crashed
@@ -73,9 +67,8 @@ _ROUNDS = 8  # sets that a worker takes from the table before it looks at its me
 def _claim_due(tools: Tools, states: Sequence[State], site: str) -> list[Supervision]:
     with tools.database.write() as session:
         now = tools.database.now(session)
-        due = and_(Row.site == site, Row.wake_at <= now, values_supervision.in_states(states))
-        until, limit = now + tools.settings.lease, tools.settings.batch
-        return dao_supervision.claim(session, due, now=now, until=until, limit=limit)
+        lease, limit = (now, now + tools.settings.lease), tools.settings.batch
+        return dao_claims.claim_due(session, site, states, lease=lease, limit=limit)
 
 
 def _work(tools: Tools, states: Sequence[State], ids: Sequence[str]) -> None:
@@ -98,8 +91,8 @@ def _work_on_all(tools: Tools, rows: Sequence[Supervision], started: float) -> N
 def _claim(tools: Tools, states: Sequence[State], ids: Sequence[str]) -> list[Supervision]:
     with tools.database.write() as session:
         now = tools.database.now(session)
-        where = and_(among(Row.id, ids), values_supervision.in_states(states))
-        return dao_supervision.claim(session, where, now=now, until=now + tools.settings.lease)
+        lease = now, now + tools.settings.lease
+        return dao_claims.claim(session, ids, states, lease=lease)
 
 
 def work_on(tools: Tools, state: State, rows: Sequence[Supervision], started: float) -> None:

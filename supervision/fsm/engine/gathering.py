@@ -105,11 +105,14 @@ def _busy(work: Iterable[Any]) -> dict[str, list[tuple[str, str]]]:
 def _restarts_near(
     session: Session, places: Mapping[str, Place], policy: Policy, now: datetime
 ) -> dict[tuple[str, ...], list[Restart]]:
-    """Read the restarts that caps may count, oldest first: by site, simulation and user."""
+    """Read the restarts that caps may count, oldest first: by site, simulation and user.
+
+    As of `now`: what others begin while this is read is counted where restarts are admitted.
+    """
     longest = max(policy.site_cap.window, policy.simulation_cap.window, policy.user_cap.window)
     sites = {place.site for place in places.values() if place.site is not None}
     found: dict[tuple[str, ...], list[Restart]] = {}
-    for restart in dao_history.restarts_at(session, sites, now - longest):
+    for restart in dao_history.restarts_at(session, sites, now - longest, now):
         for key in (
             ("site", restart.site),
             ("simulation", restart.simulation_uid),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db import dao_history, dao_supervision
+from db import dao_claims, dao_history, dao_supervision
 from db.values_decisions import LedgerRow
 from supervision import policy as rules
 from supervision.facts import (
@@ -172,7 +172,7 @@ def _retry(
         return
     now = tools.database.now(session)
     until = now + tools.settings.lease
-    claimed = dao_supervision.seize(session, row.id, now=now, until=until, version=row.version)
+    claimed = dao_claims.seize(session, row.id, lease=(now, until), version=row.version)
     if claimed is None:
         opened.raced.add(case.row.id)
         return
@@ -227,7 +227,7 @@ def _answer_failed(session: Session, case: Case, row: Supervision, now: datetime
         dao_supervision.note_triggers(session, {row.id: case.facts.trigger.kind.value})
     if row.state is not State.FAILED or row.decision_id != case.row.id or row.wake_at is None:
         return
-    claimed = dao_supervision.seize(session, row.id, now=now, until=now, version=row.version)
+    claimed = dao_claims.seize(session, row.id, lease=(now, now), version=row.version)
     if claimed is None:  # a stronger trigger of this very set, or a person, has begun it anew
         return
     until = case.verdict.wake_at if case.verdict.kind is not VerdictKind.REFUSE else None

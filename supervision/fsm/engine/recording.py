@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from db import (
+    dao_alarms,
     dao_decisions,
     dao_messages,
     dao_monitoring,
@@ -273,7 +274,7 @@ def record_late(tools: Tools, checks: Sequence[LateCheck]) -> None:
                 TriggerKind.LATE,
                 (job.uid, job.simulation_uid, job.late_check_at),
             )
-            for job in dao_monitoring.take_late(session, uids, now)
+            for job in dao_alarms.take_late(session, uids, now)
         ]
         rows += [
             silent_row(
@@ -282,7 +283,7 @@ def record_late(tools: Tools, checks: Sequence[LateCheck]) -> None:
                 TriggerKind.STALLED,
                 (each.last_ended_job_uid, each.uid, each.next_start_check_at),
             )
-            for each in dao_monitoring.take_stalled(session, uids, now)
+            for each in dao_alarms.take_stalled(session, uids, now)
         ]
         dao_decisions.store_triggers(session, rows)
     tools.publish(_detect({row["job_uid"]: row["simulation_uid"] for row in rows}))

@@ -9,7 +9,6 @@ from typing import Any
 
 from db import (
     dao_alarms,
-    dao_monitoring,
     dao_retention,
 )
 from db.types_decisions import Decision
@@ -49,7 +48,7 @@ def sweep(tools: Tools, limit: int, late_sent: dict[str, datetime]) -> Swept:
         dao_alarms.set_alarms(
             session, Decision, [_next_alarm(tools, row, now) for row in decisions]
         )
-        late = _unsent(tools, dao_monitoring.due_late_jobs(session, now, limit), late_sent, now)
+        late = _unsent(tools, dao_alarms.due_late_jobs(session, now, limit), late_sent, now)
     wakeups = [wakeup for row in rows for wakeup in _wakeup(row)]
     wakeups += _detect(decisions)
     wakeups += [WakeUp(queue=Queue.LATE_JOBS, job_uid=uid) for uid in late]
