@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
 
-from db import dao_supervision
+from db import dao_claims, dao_supervision
 from supervision.errors import DatabaseUnavailable
 from supervision.facts import AnswerKind, Supervision
 from supervision.fsm.actions import ACTIONS
@@ -255,16 +256,16 @@ def test_a_worker_without_its_lease_sends_no_byte(sqlite_url: str) -> None:
         assert (State.FORMATTED, 1) == (made.row().state, made.row().dispatch_try_count)
 
 
-@pytest.mark.parametrize("stage", ["claim", "confirm"])
+@pytest.mark.parametrize(("module", "stage"), [(dao_claims, "claim"), (dao_supervision, "confirm")])
 def test_a_database_that_goes_away_around_an_act(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, stage: str
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, module: ModuleType, stage: str
 ) -> None:
     """Whether before the claim or at the confirm: nothing is lost, nothing is done twice."""
     with bench(sqlite_url) as made:
         row = made.to_formatted()
         made.clock.advance(GRACE)
         with monkeypatch.context() as patch:
-            patch.setattr(dao_supervision, stage, _away)
+            patch.setattr(module, stage, _away)
             with pytest.raises(DatabaseUnavailable):
                 made.engine.fire(Event.DISPATCH, [row.id])
         assert State.FORMATTED is made.row().state
