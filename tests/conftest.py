@@ -6,9 +6,10 @@ pytest-xdist spreads it over processes; the controller ends them.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -53,6 +54,20 @@ def pytest_configure_node(node: _Node) -> None:
     """Tell a worker which run it belongs to."""
     session = node.config.stash[_RUN].session
     node.workerinput["supervision_run"] = (session.owner, str(session.folder))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector away from what lives to the end: it would look at it all the time.
+
+    Without this the unit tier takes a tenth longer.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
