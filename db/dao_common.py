@@ -54,7 +54,11 @@ def upsert(session: Session, table: type[DeclarativeBase]) -> postgresql.Insert:
 
     Both dialects spell it alike, so the PostgreSQL type stands for the two.
     """
-    if not is_postgresql(session):
+    return _insert(table, on_postgresql=is_postgresql(session))
+
+
+def _insert(table: type[DeclarativeBase] | Table, *, on_postgresql: bool) -> postgresql.Insert:
+    if not on_postgresql:
         return sqlite.insert(table)  # type: ignore[return-value]
     return postgresql.insert(table)
 
@@ -71,28 +75,39 @@ def insert_rows(
     Without rules it stays as it is. All rows have the same columns.
     """
     if rows:
-        merging = None if rules is None else tuple(rules.items())
-        inserting(table, tuple(rows[0]), merging).execute(session, rows)
+        merging = () if rules is None else tuple(rules.items())
+        statement = _inserting(table, tuple(rows[0]), merging, on_postgresql=is_postgresql(session))
+        statement.execute(session, rows)
+
+
+def insert_new_rows(
+    session: Session, table: type[DeclarativeBase], rows: Sequence[Row], key: str
+) -> set[str]:
+    """Insert what `insert_rows` does, without rules; returns the keys of what came to be."""
+    on_postgresql = is_postgresql(session)
+    statement = _inserting(table, tuple(rows[0]), returning=key, on_postgresql=on_postgresql)
+    return set(statement.execute(session, rows).scalars())
 
 
 @cache
-def inserting(
+def _inserting(
     table: type[DeclarativeBase],
     names: tuple[str, ...],
-    rules: tuple[tuple[str, str], ...] | None = None,
+    rules: tuple[tuple[str, str], ...] = (),
+    *,
     returning: str | None = None,
+    on_postgresql: bool,
 ) -> SetStatement:
-    """Make the statement of `insert_rows` for rows of these columns; `returning`: of the new."""
-
     def build(given: FromClause) -> Executable:
         chosen = select(*(given.c[name] for name in names)).where(true())
-        statement = postgresql.insert(core(table)).from_select(list(names), chosen)
-        if rules is None:
-            statement = statement.on_conflict_do_nothing()
-        else:
+        into = _insert(core(table), on_postgresql=on_postgresql)
+        statement = into.from_select(list(names), chosen)
+        if rules:
             keys = [column.name for column in core(table).primary_key]
             changes = merged(table, statement.excluded, dict(rules))
             statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+        else:
+            statement = statement.on_conflict_do_nothing()
         return statement if returning is None else statement.returning(core(table).c[returning])
 
     columns = core(table).c

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.dao_common import inserting
+from db.dao_common import insert_new_rows
 from db.types_decisions import PolicyText
 
 
@@ -18,8 +18,7 @@ def store(session: Session, digest: str, texts: Mapping[str, str], now: datetime
     `texts` has its values (`text`) and its `settings_text`.
     """
     values = {"digest": digest, "since": now, **texts}
-    statement = inserting(PolicyText, tuple(values), returning="digest")
-    return bool(statement.execute(session, [values]).all())
+    return bool(insert_new_rows(session, PolicyText, [values], "digest"))
 
 
 def texts(session: Session, digests: Iterable[str]) -> dict[str, str]:

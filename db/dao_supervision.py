@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from db.dao_common import NOW, UNSYNCED, Row, core, inserting, is_postgresql
+from db.dao_common import NOW, UNSYNCED, Row, core, insert_new_rows, is_postgresql
 from db.dao_decisions import kept_wake
 from db.sets import SetStatement, among
 from db.types_common import UtcDateTime
@@ -46,8 +46,7 @@ def insert_new(session: Session, rows: Sequence[Row]) -> set[str]:
         return set()
     validate_new(rows)
     ordered = sorted(rows, key=lambda row: str(row["job_uid"]))
-    statement = inserting(Supervision, tuple(ordered[0]), returning="id")
-    return set(statement.execute(session, ordered).scalars())
+    return insert_new_rows(session, Supervision, ordered, "id")
 
 
 def confirm(session: Session, changes: Sequence[tuple[Value, Value]]) -> set[str]:
