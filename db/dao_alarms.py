@@ -7,12 +7,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, String, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from db.dao_common import FRESH, MOST, NOW, UNSYNCED, Row, core, is_postgresql
-from db.sets import SetStatement, among
-from db.types_common import UtcDateTime
+from db.dao_common import FRESH, MOST, NOW, UNSYNCED, Row, is_postgresql, setting
+from db.sets import among
 from db.types_decisions import Decision
 from db.types_monitoring import Job, Simulation
 from db.types_supervision import Supervision
@@ -42,20 +41,7 @@ def _due(table: Any, *, locking: bool) -> Any:  # noqa: ANN401
 def set_alarms(session: Session, table: type[Decision | Supervision], rows: Sequence[Row]) -> None:
     """Move alarms after a wake-up was sent: rows of id, wake_at, rewakes."""
     if rows:
-        _setting(table).execute(session, rows)
-
-
-@cache
-def _setting(table: type[Decision | Supervision]) -> SetStatement:
-    alarms = core(table)
-    return SetStatement(
-        {"id": String(), "wake_at": UtcDateTime(), "rewakes": Integer()},
-        lambda given: (
-            update(alarms)
-            .where(alarms.c.id == given.c.id)
-            .values(wake_at=given.c.wake_at, rewakes=given.c.rewakes)
-        ),
-    )
+        setting(table, "id", "wake_at", "rewakes").execute(session, rows)
 
 
 def due_late_jobs(session: Session, now: datetime, limit: int) -> Sequence[str]:

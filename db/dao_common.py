@@ -18,6 +18,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -112,6 +113,20 @@ def _inserting(
 
     columns = core(table).c
     return SetStatement({name: columns[name].type for name in names}, build)
+
+
+@cache
+def setting(table: type[DeclarativeBase], key: str, *names: str) -> SetStatement:
+    """Make the statement that sets these columns of rows, found by the column `key`."""
+    columns = core(table).c
+    return SetStatement(
+        {name: columns[name].type for name in (key, *names)},
+        lambda given: (
+            update(core(table))
+            .where(columns[key] == given.c[key])
+            .values({name: given.c[name] for name in names})
+        ),
+    )
 
 
 def core(table: type[DeclarativeBase]) -> Table:

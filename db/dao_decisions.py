@@ -21,6 +21,7 @@ from db.dao_common import (
     core,
     is_postgresql,
     merged,
+    setting,
     upsert,
 )
 from db.sets import SetStatement, among
@@ -222,15 +223,9 @@ def kept_wake(
 def store_looks(session: Session, looks: Mapping[str, str]) -> None:
     """Keep what was seen at the centre, by decision id; JSON."""
     if looks:
-        _STORE_LOOKS.execute(
+        setting(Decision, "id", "looks").execute(
             session, [{"id": name, "looks": looks[name]} for name in sorted(looks)]
         )
-
-
-_STORE_LOOKS: Final = SetStatement(
-    {name: _COLUMNS[name].type for name in ("id", "looks")},
-    lambda given: update(_LEDGER).where(_COLUMNS.id == given.c.id).values(looks=given.c.looks),
-)
 
 
 def of_jobs(session: Session, job_uids: Iterable[str]) -> Sequence[Decision]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import CompoundSelect, Select, and_, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
+from db.dao_common import core
 from db.sets import among
 from db.types_common import UtcDateTime
 from db.types_decisions import Decision
@@ -32,12 +33,12 @@ from supervision.facts import (
 )
 from supervision.fsm.states import UNFINISHED, Event, State
 
-_JOB: Final = Job.__table__
-_PERIOD: Final = JobPeriod.__table__
-_SIMULATION: Final = Simulation.__table__
-_DECISION: Final = Decision.__table__
-_SUPERVISION: Final = Supervision.__table__
-_TRANSITION: Final = Transition.__table__
+_JOB: Final = core(Job)
+_PERIOD: Final = core(JobPeriod)
+_SIMULATION: Final = core(Simulation)
+_DECISION: Final = core(Decision)
+_SUPERVISION: Final = core(Supervision)
+_TRANSITION: Final = core(Transition)
 PERSONS_EVENTS: Final = (
     "detect",
     Event.RETRY.value,

@@ -20,6 +20,7 @@ from db.dao_common import (
     fold,
     insert_rows,
     merged,
+    setting,
     upsert,
 )
 from db.sets import SetStatement, among
@@ -173,7 +174,7 @@ def store_counts(
         if counts and text != job.counts:
             rows.append({"uid": job.uid, "counts": text})
     if rows:
-        _SET_COUNTS.execute(session, rows)
+        setting(Job, "uid", "counts").execute(session, rows)
 
 
 def store_figures(
@@ -189,7 +190,7 @@ def store_figures(
         if job.uid in given and (job.figures_at is None or given[job.uid][0] >= job.figures_at)
     ]
     if rows:
-        _SET_FIGURES.execute(session, rows)
+        setting(Job, "uid", "figures", "figures_at").execute(session, rows)
 
 
 def store_seen_periods(session: Session, rows: Sequence[Row]) -> None:
@@ -212,25 +213,7 @@ _STORE_SEEN_PERIODS: Final = SetStatement(
 def set_next_start_checks(session: Session, rows: Sequence[Row]) -> None:
     """Arm or clear the alarm of the next start: rows of uid and next_start_check_at."""
     if rows:
-        _SET_NEXT_START_CHECKS.execute(session, rows)
-
-
-def _setting(table: type[Job | Simulation], *names: str) -> SetStatement:
-    """Set these columns, by uid."""
-    columns = core(table).c
-    return SetStatement(
-        {name: columns[name].type for name in ("uid", *names)},
-        lambda given: (
-            update(core(table))
-            .where(columns.uid == given.c.uid)
-            .values({name: given.c[name] for name in names})
-        ),
-    )
-
-
-_SET_COUNTS: Final = _setting(Job, "counts")
-_SET_FIGURES: Final = _setting(Job, "figures", "figures_at")
-_SET_NEXT_START_CHECKS: Final = _setting(Simulation, "next_start_check_at")
+        setting(Simulation, "uid", "next_start_check_at").execute(session, rows)
 
 
 def jobs(session: Session, uids: Iterable[str]) -> dict[str, JobFacts]:
@@ -238,7 +221,7 @@ def jobs(session: Session, uids: Iterable[str]) -> dict[str, JobFacts]:
     return {row.uid: job_of(row) for row in session.execute(_JOBS, {"uids": list(uids)})}
 
 
-_JOBS: Final = select(*READ_JOB).where(among(Job.__table__.c.uid))
+_JOBS: Final = select(*READ_JOB).where(among(_JOB.c.uid))
 
 
 def simulations(session: Session, uids: Iterable[str]) -> dict[str, SimulationFacts]:
@@ -247,4 +230,4 @@ def simulations(session: Session, uids: Iterable[str]) -> dict[str, SimulationFa
     return {row.uid: simulation_of(row) for row in found}
 
 
-_SIMULATIONS: Final = select(*READ_SIMULATION).where(among(Simulation.__table__.c.uid))
+_SIMULATIONS: Final = select(*READ_SIMULATION).where(among(core(Simulation).c.uid))
