@@ -185,6 +185,23 @@ def test_no_more_is_claimed_than_asked_for_and_the_oldest_first(
     assert len(expected) == sum(row["version"] for row in every(database, Supervision))
 
 
+def test_what_rings_at_a_site_is_claimed_and_nothing_else(database: Database) -> None:
+    """Not what rings elsewhere, nor what rings later, nor what is in another state."""
+    rings = supervision("rings", simulation_uid=uid("of rings"))
+    others = [
+        supervision("elsewhere", simulation_uid=uid("of elsewhere"), site="irene"),
+        supervision("later", simulation_uid=uid("of later"), wake_at=NOW + MINUTE),
+        supervision("done", simulation_uid=uid("of done"), **in_state(State.DISPATCHED)),
+    ]
+    for row in (rings, *others):
+        put(database, Supervision, row)
+    with database.write() as session:
+        found = dao_claims.claim_due(
+            session, "curie", [State.DETECTED], lease=(NOW, LEASE), limit=10
+        )
+    assert [rings["id"]] == [row.id for row in found]
+
+
 def test_claimers_at_once_get_disjoint_rows(database: Database) -> None:
     """Four workers with room for three each; no row is two workers'."""
     rows = _each(*JOBS)
