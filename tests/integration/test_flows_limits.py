@@ -9,9 +9,11 @@ from typing import Final
 
 import pytest
 
+from db import dao_history
 from supervision.errors import MailUnavailable
 from supervision.facts import AnswerKind, Cap, ExitCode, Window
 from supervision.fsm.states import State
+from supervision.replay import load_question
 from supervision.testing import Programmed
 from tests.factories import NOW
 from tests.integration.flows_kit import GRACE, Chain, executions, hold, policy, reload
@@ -245,6 +247,25 @@ def test_a_full_cap_defers_the_next_failure_until_a_place_is_free(sqlite_url: st
         assert 1 == made.calls("submit")
         made.live(20 * MINUTE, step=5 * MINUTE)
         assert State.EXECUTED is made.row(second.job).state
+
+
+def test_facts_are_as_of_the_moment_of_the_decision(database_url: str) -> None:
+    """What others begin while they are read is counted where restarts are admitted, not here."""
+    with bench(database_url) as made:
+        later = {
+            "supervision_id": Chain(number=2).job,
+            "attempt": 1,
+            "site": "curie",
+            "login": "p86user1",
+            "simulation_uid": Chain(number=2).simulation,
+            "at": made.clock.now() + timedelta(seconds=1),
+        }
+        with made.tools.database.write() as session:
+            dao_history.begin_restarts(session, [later])
+        made.feed(*failing_chain())
+        made.settle()
+        (verdict,) = made.ledger().values()
+        assert () == load_question(str(verdict.facts)).facts.restarts.site
 
 
 @pytest.mark.parametrize(
